@@ -1,0 +1,57 @@
+//! Text from elsewhere, made harmless before a terminal or a log sees it.
+
+use std::fmt;
+
+/// How much foreign text one message shows, in characters.
+pub const SHOWN_AT_MOST: usize = 400;
+
+/// Shows foreign text with control characters escaped and its length capped.
+///
+/// What a peer, a command or a file says may hold terminal escapes, bidirectional overrides or
+/// megabytes; a message shows it through this type only.
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (shown, c) in self.0.trim_end().chars().enumerate() {
+            if shown == SHOWN_AT_MOST {
+                return write!(f, "… ({} bytes in all)", self.0.len());
+            }
+            if is_harmless(c) {
+                write!(f, "{c}")?;
+            } else {
+                write!(f, "{}", c.escape_unicode())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The owned form of [`Escaped`], for messages that outlive the text.
+pub fn escaped(text: &str) -> String {
+    Escaped(text).to_string()
+}
+
+/// The owned form of [`Escaped`] for bytes that may not be UTF-8.
+pub fn escaped_bytes(bytes: &[u8]) -> String {
+    let end = bytes.len().min(SHOWN_AT_MOST * 4 + 4);
+    escaped(&String::from_utf8_lossy(&bytes[..end]))
+}
+
+/// Newlines are escaped too: one message is one line.
+fn is_harmless(c: char) -> bool {
+    let overrides_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !overrides_direction && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn terminal_escapes_are_inert_and_length_is_capped() {
+        assert_eq!(escaped("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\u{a}c");
+        assert_eq!(escaped("\u{202e}x"), "\\u{202e}x");
+        assert!(escaped(&"x".repeat(5000)).len() < 500);
+    }
+}
