@@ -1,7 +1,11 @@
 //! What the product talks about, as types that cannot be wrong. No input or output here.
 
+pub mod bundle;
+pub mod certificate;
 pub mod challenge;
 pub mod deadline;
+pub mod digest;
 pub mod escape;
 pub mod exit_code;
 pub mod names;
+pub mod outcome;

@@ -1,1 +1,7 @@
-//! TODO
+//! What travels between the primary and a peer: a banner, then frames, each one typed message.
+//!
+//! The wire carries names and bundles, never a path or a command. `docs/protocol.md` describes it.
+
+pub mod banner;
+pub mod frame;
+pub mod message;

@@ -1,0 +1,65 @@
+//! Reading certificates: what a bundle's check and a look at an installed version share.
+
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::error::ErrorStack;
+use openssl::x509::{GeneralNameRef, X509};
+
+use super::bundle::BundleError;
+use super::digest::Digest;
+use super::names::Identifier;
+
+/// What can be said of a single certificate file: used for versions already installed, which may have expired.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// The SHA-256 of its DER form.
+    pub digest: Digest,
+    /// Its subject alternative names.
+    pub names: Vec<Identifier>,
+    /// The begin of its validity, in seconds since 1970.
+    pub not_before: i64,
+    /// The end of its validity, in seconds since 1970.
+    pub not_after: i64,
+}
+
+impl Leaf {
+    /// Reads the first certificate of a PEM text.
+    pub fn read(pem: &str) -> Result<Self, BundleError> {
+        let certificates = certificates("cert", pem)?;
+        let leaf = certificates.first().ok_or(BundleError::Empty("cert"))?;
+        Ok(Leaf {
+            digest: Digest::of(&leaf.to_der()?),
+            names: names(leaf),
+            not_before: unix(leaf.not_before())?,
+            not_after: unix(leaf.not_after())?,
+        })
+    }
+}
+
+pub(super) fn certificates(stem: &'static str, pem: &str) -> Result<Vec<X509>, BundleError> {
+    let unreadable = BundleError::Unreadable(stem, "certificate");
+    let begun = pem.matches("-----BEGIN ").count();
+    let Ok(certificates) = X509::stack_from_pem(pem.as_bytes()) else { return Err(unreadable) };
+    // `stack_from_pem` passes over blocks of another kind and stops silently at a torn last one.
+    if certificates.is_empty() || certificates.len() != begun {
+        return Err(unreadable);
+    }
+    Ok(certificates)
+}
+
+pub(super) fn names(leaf: &X509) -> Vec<Identifier> {
+    let Some(alternatives) = leaf.subject_alt_names() else { return Vec::new() };
+    let name = |name: &GeneralNameRef| {
+        if let Some(dns) = name.dnsname() {
+            return dns.parse().ok();
+        }
+        let bytes = name.ipaddress()?;
+        let v4 = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from)).ok().map(Identifier::Ip)
+    };
+    alternatives.iter().filter_map(name).collect()
+}
+
+pub(super) fn unix(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
+    let since = Asn1Time::from_unix(0)?.diff(time)?;
+    Ok(i64::from(since.days) * 86_400 + i64::from(since.secs))
+}

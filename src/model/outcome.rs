@@ -1,0 +1,128 @@
+//! How a node's move from one bundle to the next ended.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::escape::escaped;
+use super::exit_code::ExitCode;
+
+/// What became of one lineage on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The new bundle is installed; where the old one was served, the new one is.
+    Applied {
+        /// What a person may want to know: "not served here".
+        notes: Vec<String>,
+    },
+    /// The node had this bundle already; nothing was touched.
+    Unchanged,
+    /// The node would not begin; nothing was changed.
+    Refused {
+        /// What was looked at when it refused.
+        step: Step,
+        /// Why.
+        cause: String,
+    },
+    /// It began, a service did not go along, and the node is as before.
+    RolledBack {
+        /// What failed.
+        step: Step,
+        /// Why.
+        cause: String,
+    },
+    /// The node could not be reached, or another node's failure held it back; to be done later.
+    Pending {
+        /// Why.
+        cause: String,
+    },
+    /// Neither the new nor the old bundle could be made to work; both are kept.
+    Stuck {
+        /// What failed, first cause first.
+        cause: String,
+        /// What to run there.
+        remedy: Vec<String>,
+    },
+}
+
+/// The steps of a transaction, as messages and alerts name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// What the node's own rules allow.
+    Policy,
+    /// The bundle itself.
+    Check,
+    /// What is installed there.
+    Tree,
+    /// The services as they were before.
+    Baseline,
+    /// Writing the new files.
+    Stage,
+    /// The services' tests with the new bundle in a private namespace.
+    PreFlight,
+    /// Making the new bundle the visible one.
+    Switch,
+    /// The services' tests with the new bundle.
+    Test,
+    /// Telling the services.
+    Reload,
+    /// Looking at what is served.
+    Probe,
+    /// Undoing after a crash.
+    Recovery,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Policy => "policy",
+            Step::Check => "check",
+            Step::Tree => "tree",
+            Step::Baseline => "baseline",
+            Step::Stage => "stage",
+            Step::PreFlight => "pre-flight",
+            Step::Switch => "switch",
+            Step::Test => "test",
+            Step::Reload => "reload",
+            Step::Probe => "probe",
+            Step::Recovery => "recovery",
+        })
+    }
+}
+
+impl Outcome {
+    /// The exit code of a run in which this was the worst outcome.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Outcome::Applied { .. } | Outcome::Unchanged => ExitCode::Done,
+            Outcome::Refused { .. } | Outcome::RolledBack { .. } | Outcome::Pending { .. } => ExitCode::Partly,
+            Outcome::Stuck { .. } => ExitCode::Stuck,
+        }
+    }
+
+    /// Whether the node now has the bundle.
+    pub fn is_in_sync(&self) -> bool {
+        matches!(self, Outcome::Applied { .. } | Outcome::Unchanged)
+    }
+}
+
+/// One line; causes may come from another node, so they are escaped here.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Applied { notes } if notes.is_empty() => f.write_str("applied"),
+            Outcome::Applied { notes } => write!(f, "applied ({})", escaped(&notes.join("; "))),
+            Outcome::Unchanged => f.write_str("unchanged"),
+            Outcome::Refused { step, cause } => write!(f, "refused at {step}, nothing changed: {}", escaped(cause)),
+            Outcome::RolledBack { step, cause } => {
+                write!(f, "rolled back after {step}, as before: {}", escaped(cause))
+            }
+            Outcome::Pending { cause } => write!(f, "pending: {}", escaped(cause)),
+            Outcome::Stuck { cause, remedy } => {
+                write!(f, "stuck: {}; run there: {}", escaped(cause), escaped(&remedy.join(" ; ")))
+            }
+        }
+    }
+}

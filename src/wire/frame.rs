@@ -1,0 +1,114 @@
+//! Length-prefixed frames: four bytes, big endian, then that many bytes of JSON.
+
+use std::io::{self, Read, Write};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::model::escape::escaped;
+
+/// The largest frame, in bytes. A bundle has about 10 kB; an answer about 500 lineages about 100 kB.
+pub const FRAME_AT_MOST: usize = 1024 * 1024;
+
+/// Why no message could be read or written.
+#[derive(Debug, Error)]
+pub enum FrameError {
+    /// The stream ended between two frames.
+    #[error("the other side closed the conversation")]
+    Closed,
+    /// The stream ended inside a frame.
+    #[error("the conversation was cut inside a message")]
+    Torn,
+    /// The deadline passed.
+    #[error("the other side did not answer in time")]
+    Deadline,
+    /// The stream broke.
+    #[error("the conversation broke")]
+    Io(#[source] io::Error),
+    /// Longer than any message.
+    #[error("a message of {0} bytes was announced, at most {FRAME_AT_MOST} are accepted")]
+    TooLarge(usize),
+    /// Not a message that this version knows.
+    #[error("the other side sent a message that is not understood: {0}")]
+    Malformed(String),
+}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => FrameError::Torn,
+            io::ErrorKind::TimedOut => FrameError::Deadline,
+            _ => FrameError::Io(error),
+        }
+    }
+}
+
+/// One message as a frame, ready to be written. Wiped from memory afterwards: it may hold a key.
+pub fn encode(message: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    // Reserved at once: a growing vector would leave unwiped copies of a key behind.
+    let mut frame = Zeroizing::new(Vec::with_capacity(FRAME_AT_MOST / 8));
+    frame.extend([0; 4]);
+    serde_json::to_writer(&mut *frame, message).map_err(|error| FrameError::Malformed(error.to_string()))?;
+    let length = frame.len() - 4;
+    if length > FRAME_AT_MOST {
+        return Err(FrameError::TooLarge(length));
+    }
+    let prefix = u32::try_from(length).map_err(|_| FrameError::TooLarge(length))?;
+    frame[..4].copy_from_slice(&prefix.to_be_bytes());
+    Ok(frame)
+}
+
+/// Writes one message.
+pub fn write(out: &mut impl Write, message: &impl Serialize) -> Result<(), FrameError> {
+    out.write_all(&encode(message)?)?;
+    Ok(out.flush()?)
+}
+
+/// Reads one message.
+pub fn read<M: DeserializeOwned>(input: &mut impl Read) -> Result<M, FrameError> {
+    let mut prefix = [0; 4];
+    let first = loop {
+        match input.read(&mut prefix) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    if first == 0 {
+        return Err(FrameError::Closed);
+    }
+    input.read_exact(&mut prefix[first..])?;
+    let length = u32::from_be_bytes(prefix) as usize;
+    if length > FRAME_AT_MOST {
+        return Err(FrameError::TooLarge(length));
+    }
+    let mut body = Zeroizing::new(vec![0; length]);
+    input.read_exact(&mut body)?;
+    serde_json::from_slice(&body).map_err(|error| FrameError::Malformed(escaped(&error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(bytes: &[u8]) -> Result<String, FrameError> {
+        read(&mut &*bytes)
+    }
+
+    #[test]
+    fn a_frame_cut_at_any_length_is_torn_and_never_a_message() {
+        let frame = encode(&"hello").unwrap();
+        assert_eq!(read_text(&frame).unwrap(), "hello");
+        assert!(matches!(read_text(&[]), Err(FrameError::Closed)));
+        for length in 1..frame.len() {
+            assert!(matches!(read_text(&frame[..length]), Err(FrameError::Torn)), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn an_announced_length_is_capped_before_memory_is_taken() {
+        assert!(matches!(read_text(&u32::MAX.to_be_bytes()), Err(FrameError::TooLarge(_))));
+        assert!(matches!(encode(&"x".repeat(FRAME_AT_MOST)), Err(FrameError::TooLarge(_))));
+    }
+}

@@ -1,0 +1,280 @@
+//! The messages: one enum for each direction. Unknown fields are ignored, unknown verbs refused.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::model::bundle::{Number, PemFiles};
+use crate::model::challenge::{Challenge, Token};
+use crate::model::digest::Digest;
+use crate::model::names::{Identifier, LineageName, NodeName};
+use crate::model::outcome::Outcome;
+
+/// The most challenges in one message: Let's Encrypt allows 100 names in one certificate.
+pub const CHALLENGES_AT_MOST: usize = 1000;
+/// The most lineages compared in one message.
+pub const LINEAGES_AT_MOST: usize = 2000;
+
+/// What the primary asks of a peer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Request {
+    /// First of all: who asks, and how long the whole conversation may take.
+    Hello {
+        /// The asking program's version.
+        version: String,
+        /// The asking node, for the peer's log only: it proves nothing.
+        node: NodeName,
+        /// Milliseconds after which the peer gives up waiting and undoes what is not committed.
+        budget_ms: u64,
+    },
+    /// Serve these challenges.
+    Publish {
+        /// At most [`CHALLENGES_AT_MOST`].
+        challenges: Vec<Challenge>,
+    },
+    /// Serve these no longer.
+    Withdraw {
+        /// At most [`CHALLENGES_AT_MOST`].
+        challenges: Vec<Withdrawal>,
+    },
+    /// What of these is installed?
+    Compare {
+        /// At most [`LINEAGES_AT_MOST`].
+        lineages: Vec<LineageName>,
+    },
+    /// Stage this bundle.
+    Prepare(Box<Prepare>),
+    /// Make what was staged the visible one.
+    Commit {
+        /// The prepared one.
+        transaction: TransactionId,
+    },
+    /// Forget what was staged.
+    Abort {
+        /// The prepared one.
+        transaction: TransactionId,
+    },
+    /// How did this one end? Asked after a conversation that broke past `Commit`.
+    Recall {
+        /// The one in question.
+        transaction: TransactionId,
+    },
+    /// On the primary's own node only: test, reload and probe until certbot's live version is served.
+    Settle {
+        /// Which.
+        lineage: LineageName,
+        /// The version that must be served.
+        number: Number,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+}
+
+/// What a peer answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Reply {
+    /// To `Hello`.
+    Hello {
+        /// The peer's program version.
+        version: String,
+        /// The peer's own name.
+        node: NodeName,
+        /// Seconds since 1970 by the peer's clock.
+        clock: i64,
+    },
+    /// To `Publish`: what could not be written.
+    Published {
+        /// Empty when all is well.
+        failures: Vec<TokenFailure>,
+    },
+    /// To `Withdraw`: what could not be removed.
+    Withdrawn {
+        /// Empty when all is well.
+        failures: Vec<TokenFailure>,
+    },
+    /// To `Compare`, in its order.
+    Compared {
+        /// One for each name asked.
+        lineages: Vec<Installed>,
+    },
+    /// To `Prepare`: staged and pre-flighted, waiting for `Commit`.
+    Prepared {
+        /// The prepared one.
+        transaction: TransactionId,
+    },
+    /// To `Prepare` and `Settle` with `dry_run`: what would change.
+    Planned {
+        /// One line a file or command.
+        changes: Vec<String>,
+    },
+    /// To `Prepare` (when there is nothing to commit), `Commit`, `Abort`, `Recall` and `Settle`.
+    Concluded {
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// To anything: not understood or not allowed. The conversation ends.
+    Rejected {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// A challenge to take away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// Whose webroot.
+    pub name: Identifier,
+    /// Which file.
+    pub token: Token,
+}
+
+/// A challenge that a peer could not write or remove.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenFailure {
+    /// Whose webroot.
+    pub name: Identifier,
+    /// Why, with the path.
+    pub cause: String,
+}
+
+/// What a peer has of one lineage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// Which.
+    pub lineage: LineageName,
+    /// The version that `live/NAME` names; none when there is none or it is not whole.
+    pub version: Option<Version>,
+}
+
+/// One version of a lineage, by number and content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// certbot's number.
+    pub number: Number,
+    /// The digest over its four files.
+    pub digest: Digest,
+}
+
+/// A bundle on its way.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Prepare {
+    /// Chosen by the primary.
+    pub transaction: TransactionId,
+    /// Its name on the peer.
+    pub lineage: LineageName,
+    /// certbot's number, kept.
+    pub number: Number,
+    /// The four files.
+    pub files: PemFiles,
+    /// Owners and modes on the primary.
+    pub attributes: TreeAttributes,
+    /// The numbers the primary still has; the peer prunes others.
+    pub keep: Vec<Number>,
+    /// Refuse when a name of the installed certificate is missing in the new one.
+    pub refuse_missing_names: bool,
+    /// What the person asked for beside.
+    pub wishes: Wishes,
+}
+
+/// What a person may ask of `resync`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// Accept an older certificate than the installed one, where the peer's own rules allow it.
+    pub force: bool,
+    /// Take over a hand-made `live/NAME` after a backup.
+    pub adopt: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// Owner, group and mode, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+/// How the primary's tree looks; a peer mirrors it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeAttributes {
+    /// The lineage's two directories.
+    pub directory: Ownership,
+    /// The private key.
+    pub key: Ownership,
+    /// The three other files.
+    pub public: Ownership,
+}
+
+/// A transaction's name: 16 random bytes in hexadecimal digits, so always a plain file name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TransactionId(String);
+
+/// Why a text is not a transaction's name.
+#[derive(Debug, Error)]
+#[error("a transaction id is 32 hexadecimal digits")]
+pub struct TransactionIdError;
+
+impl TransactionId {
+    /// A fresh one.
+    pub fn random() -> Result<Self, openssl::error::ErrorStack> {
+        let mut bytes = [0; 16];
+        openssl::rand::rand_bytes(&mut bytes)?;
+        Ok(TransactionId(format!("{:032x}", u128::from_be_bytes(bytes))))
+    }
+
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for TransactionId {
+    type Error = TransactionIdError;
+    fn try_from(text: String) -> Result<Self, TransactionIdError> {
+        let fit = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        fit.then_some(TransactionId(text)).ok_or(TransactionIdError)
+    }
+}
+
+impl From<TransactionId> for String {
+    fn from(id: TransactionId) -> String {
+        id.0
+    }
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_ignored_and_unknown_verbs_refused() {
+        let request = r#"{"verb":"compare","lineages":["a.example"],"from":"the future"}"#;
+        assert!(matches!(serde_json::from_str(request), Ok(Request::Compare { .. })));
+        for bad in [r#"{"verb":"shell"}"#, r#"{"verb":"compare","lineages":["../../etc"]}"#, "{}", "[]", r#""compare""#]
+        {
+            assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_id_is_always_a_plain_file_name() {
+        assert!(TransactionId::random().is_ok_and(|id| TransactionId::try_from(id.0).is_ok()));
+        for bad in ["", "../../../../../../../../../../x", "ABCDEF00ABCDEF00ABCDEF00ABCDEF00"] {
+            assert!(TransactionId::try_from(bad.to_owned()).is_err());
+        }
+    }
+}
