@@ -12,7 +12,7 @@ use super::at_path::{at_path, shown};
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -20,6 +20,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+pub use stat::{Kind, Stat};
+
+mod stat;
 #[cfg(test)]
 mod tests;
 
@@ -34,40 +37,6 @@ const RESOLVE_ATTEMPTS: usize = 16;
 pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
-}
-
-/// What a name in a directory stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link, whatever it points to.
-    Link,
-    /// A FIFO, socket or device.
-    Other,
-}
-
-/// The metadata of one name, of a link itself and not of its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// What it is.
-    pub kind: Kind,
-    /// The permission bits, with set-id and sticky.
-    pub mode: u32,
-    /// The owner's number.
-    pub uid: u32,
-    /// The group's number.
-    pub gid: u32,
-    /// The length in bytes.
-    pub size: u64,
-    /// The inode's number.
-    pub inode: u64,
-    /// The device; two directories on different ones cannot be exchanged.
-    pub device: u64,
-    /// Last change of the content, in seconds since 1970.
-    pub modified: i64,
 }
 
 impl Dir {
@@ -310,27 +279,6 @@ impl Dir {
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl From<&FileStat> for Stat {
-    fn from(stat: &FileStat) -> Self {
-        let kind = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
-            SFlag::S_IFREG => Kind::File,
-            SFlag::S_IFDIR => Kind::Directory,
-            SFlag::S_IFLNK => Kind::Link,
-            _ => Kind::Other,
-        };
-        Stat {
-            kind,
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            inode: stat.st_ino,
-            device: stat.st_dev,
-            modified: stat.st_mtime,
-        }
     }
 }
 
