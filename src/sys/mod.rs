@@ -1,1 +1,18 @@
-//! TODO
+//! The edges to the operating system, one guarantee a file, each said at the top of it.
+//!
+//! Nothing here knows what a certificate is. Errors are [`std::io::Error`] with the path in the
+//! message and the kind kept, so that a caller can branch on the kind.
+
+pub mod addresses;
+pub mod ancestry;
+pub mod atomic;
+pub mod bounded;
+pub mod dir;
+pub mod lock;
+pub mod mount_namespace;
+pub mod process;
+pub mod sync;
+pub mod timed;
+
+mod at_path;
+mod ready;

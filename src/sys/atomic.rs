@@ -1,0 +1,181 @@
+//! Files that are whole or absent.
+//!
+//! A file appears under its name only when its content, owner and mode are on the disk: written
+//! under a temporary name in the same directory, synced, renamed, and the directory synced. After
+//! a kill, a power cut or a full disk at any moment the name holds what it held before, or all of
+//! the new; what may stay is a temporary file, and [`remove_leftovers`] takes it away. The content
+//! is never readable by more than the final owner and mode allow, not even for a moment.
+
+use super::at_path::at_path;
+pub use super::bounded::read_bounded;
+use super::dir::{Dir, Kind};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, fchown, linkat};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+#[cfg(test)]
+mod tests;
+
+const TEMP_PREFIX: &str = ".certcast-";
+const TEMP_SUFFIX: &str = ".tmp";
+
+/// Owner, by number, and mode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// The permission bits, whatever the umask is.
+    pub mode: u32,
+    /// User and group; `None` leaves what the system gives a new file.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Writes a file that must not exist yet; one that does is an error of kind `AlreadyExists`.
+///
+/// After an error nothing of that name was made.
+pub fn write_new(dir: &Dir, name: &str, content: &[u8], attrs: &Attributes) -> io::Result<()> {
+    let path = dir.checked("write", name.as_ref())?;
+    let mut temp = Temp::create(dir, attrs).map_err(|error| at_path("write", &path, error))?;
+    temp.fill(content).and_then(|()| temp.publish_new(name)).map_err(|error| at_path("write", &path, error))?;
+    dir.sync().inspect_err(|_| {
+        // The name is ours and may not survive a power cut: an error means absent.
+        let _ = dir.unlink(name);
+    })
+}
+
+/// Writes a file in place of the one of that name, if there is one.
+///
+/// A reader that has the old one open keeps it; a link of that name is replaced, not followed.
+pub fn replace(dir: &Dir, name: &str, content: &[u8], attrs: &Attributes) -> io::Result<()> {
+    let path = dir.checked("write", name.as_ref())?;
+    let mut temp = Temp::create(dir, attrs).map_err(|error| at_path("write", &path, error))?;
+    temp.fill(content).map_err(|error| at_path("write", &path, error))?;
+    temp.publish_over(name)?;
+    dir.sync()
+}
+
+/// [`replace`] for a path whose directory is trusted and exists.
+pub fn replace_path(path: &Path, content: &[u8], attrs: &Attributes) -> io::Result<()> {
+    let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+        return Err(at_path("write", path, io::Error::new(io::ErrorKind::InvalidInput, "not a file name")));
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    replace(&Dir::open(parent)?, name, content, attrs)
+}
+
+/// Appends one line, given with its newline, to a file opened for appending; durable on return.
+///
+/// On an error the file is cut back to what it was. A crash meanwhile may leave a torn last line:
+/// a reader takes a line without its newline as never written.
+pub fn append_synced(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(line).and_then(|()| file.sync_all()).inspect_err(|_| {
+        let _ = file.set_len(before).and_then(|()| file.sync_all());
+    })
+}
+
+/// Removes what killed writers left in a directory, and says how many there were.
+///
+/// It takes a writer at work for a dead one: the caller holds the lock that writers hold.
+pub fn remove_leftovers(dir: &Dir) -> io::Result<usize> {
+    let mut removed = 0;
+    for name in dir.entries()? {
+        if !is_temp_name(&name) {
+            continue;
+        }
+        match dir.stat(&name) {
+            Ok(stat) if stat.kind == Kind::File => {}
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        }
+        match dir.unlink(&name) {
+            Ok(()) => removed += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if removed > 0 {
+        dir.sync()?;
+    }
+    Ok(removed)
+}
+
+fn temp_name() -> String {
+    // Hashers start from the system's randomness. The name need not be secret: O_EXCL refuses
+    // one that is taken, it only must not be taken by a stranger again and again.
+    let random = RandomState::new().build_hasher().finish();
+    format!("{TEMP_PREFIX}{random:016x}{TEMP_SUFFIX}")
+}
+
+fn is_temp_name(name: &OsStr) -> bool {
+    let middle = name.to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX)?.strip_suffix(TEMP_SUFFIX));
+    middle.is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// A file under its temporary name, unlinked on drop unless it was published.
+struct Temp<'d> {
+    dir: &'d Dir,
+    name: String,
+    file: File,
+    published: bool,
+}
+
+impl<'d> Temp<'d> {
+    /// Makes it, still empty, with its final owner and mode.
+    fn create(dir: &'d Dir, attrs: &Attributes) -> io::Result<Self> {
+        let name = temp_name();
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(dir, name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let temp = Temp { dir, name, file: File::from(fd), published: false };
+        let is = temp.file.metadata()?;
+        // chown first, since it takes set-id bits away; not at all where nothing changes, since
+        // only root may.
+        if let Some((uid, gid)) = attrs.owner.filter(|&wanted| wanted != (is.uid(), is.gid())) {
+            fchown(&temp.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        fchmod(&temp.file, Mode::from_bits_truncate(attrs.mode))?;
+        Ok(temp)
+    }
+
+    fn fill(&mut self, content: &[u8]) -> io::Result<()> {
+        self.file.write_all(content)?;
+        self.file.sync_all()
+    }
+
+    fn publish_new(&mut self, name: &str) -> io::Result<()> {
+        match self.dir.rename_flagged(self.name.as_ref(), name.as_ref(), RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => {
+                self.published = true;
+                Ok(())
+            }
+            // Some file systems know the call but not the flag.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => self.publish_by_link(name),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A second name for the file, which like the flag refuses a taken one; drop removes the first.
+    fn publish_by_link(&mut self, name: &str) -> io::Result<()> {
+        Ok(linkat(self.dir, self.name.as_str(), self.dir, name, AtFlags::empty())?)
+    }
+
+    fn publish_over(&mut self, name: &str) -> io::Result<()> {
+        self.dir.rename(&self.name, name)?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temp<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = self.dir.unlink(&self.name);
+        }
+    }
+}

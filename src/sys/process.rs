@@ -1,0 +1,290 @@
+//! Runs a program, and comes back.
+//!
+//! Whatever the program does, [`Run::run`] returns soon after its deadline: the program and its
+//! process group are killed then, output beyond the cap is read and dropped, and a descendant
+//! that keeps the output open is not waited for. Nothing goes through a shell. The program sees
+//! /dev/null as its input, and none of certbot's variables. Other threads may run programs at the
+//! same time: only this child is waited for, and its group is killed only while the unreaped
+//! child keeps the number from being used again.
+//!
+//! If *we* are killed, the program runs on: its callers are made for that.
+
+use super::ready::ready;
+use crate::model::deadline::Deadline;
+use crate::model::escape::escaped;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// How much output is kept unless the caller says otherwise.
+pub const OUTPUT_CAP: usize = 64 * 1024;
+
+/// Where programs are looked for when our own environment does not say: hooks may have no PATH.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long output is read on after the program's end, for what its children hold open.
+const OUTPUT_GRACE: Duration = Duration::from_millis(200);
+
+/// How long a killed program may take to die; one stuck in the kernel is left behind.
+const KILL_GRACE: Duration = Duration::from_secs(2);
+
+/// A program to run.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// The program and its arguments.
+    pub argv: &'a [String],
+    /// When it and its group are killed.
+    pub deadline: Deadline,
+    /// How many bytes of output are kept: the last ones, since the error is at the end.
+    pub output_cap: usize,
+    /// Variables added to the cleaned environment.
+    pub env: Vec<(String, String)>,
+}
+
+/// A program that ended by itself, well or not.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// The end of what it wrote to stdout and stderr, harmless to show; lines are kept.
+    pub output: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why a program did not end by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no such program, or its interpreter is missing.
+    #[error("{program}: no such program; give its absolute path, or install it")]
+    NotFound {
+        /// What was looked for.
+        program: String,
+    },
+    /// It was killed at the deadline.
+    #[error("{program}: still running after {} ms, killed", took.as_millis())]
+    Deadline {
+        /// What was run.
+        program: String,
+        /// The end of what it had written.
+        output: String,
+        /// How long it was given.
+        took: Duration,
+    },
+    /// It could not be started or watched.
+    #[error("{program}: cannot be run")]
+    Io {
+        /// What was run.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl<'a> Run<'a> {
+    /// A program with the usual cap and environment.
+    pub fn new(argv: &'a [String], deadline: Deadline) -> Self {
+        Run { argv, deadline, output_cap: OUTPUT_CAP, env: Vec::new() }
+    }
+
+    /// With one more variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs it to its end or to the deadline.
+    pub fn run(&self) -> Result<Finished, RunError> {
+        let program = escaped(self.argv.first().map_or("", String::as_str));
+        let begun = Instant::now();
+        match self.start_and_watch() {
+            Ok((Some(status), output)) => Ok(Finished { status, output: output.text(), took: begun.elapsed() }),
+            Ok((None, output)) => Err(RunError::Deadline { program, output: output.text(), took: begun.elapsed() }),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(RunError::NotFound { program }),
+            Err(source) => Err(RunError::Io { program, source }),
+        }
+    }
+
+    fn start_and_watch(&self) -> io::Result<(Option<ExitStatus>, Tail)> {
+        let (read, write) = io::pipe()?;
+        let (program, arguments) =
+            self.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program given"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(child_env(std::env::vars_os()));
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write).process_group(0);
+        let group = Group { child: command.spawn()?, reaped: false };
+        // It holds our copies of the writing end, and with them the pipe would never end.
+        drop(command);
+        Watch { end: announce_end(group.pid())?, output: Some(read), tail: Tail::new(self.output_cap) }
+            .until_the_end(group, self.deadline)
+    }
+}
+
+/// Our environment, without what certbot leaks from one hook to the next, and never without PATH.
+fn child_env(own: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let leaks = |name: &OsStr| name.as_bytes().starts_with(b"CERTBOT_") || name.as_bytes().starts_with(b"RENEWED_");
+    let says_nothing = |name: &OsStr, value: &OsStr| name == "PATH" && value.is_empty();
+    let mut env: Vec<_> = own.filter(|(name, value)| !leaks(name) && !says_nothing(name, value)).collect();
+    if !env.iter().any(|(name, _)| name == "PATH") {
+        env.push(("PATH".into(), DEFAULT_PATH.into()));
+    }
+    env
+}
+
+/// The child as leader of its group; killed unless it was reaped.
+struct Group {
+    child: Child,
+    reaped: bool,
+}
+
+impl Group {
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Only while the child is unreaped: afterwards its number may be somebody else's.
+    fn kill(&self) {
+        let _ = killpg(self.pid(), Signal::SIGKILL);
+    }
+
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.reaped = true;
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+            let _ = self.child.try_wait();
+        }
+    }
+}
+
+/// A pipe that ends when the child does, so that one poll sees both its end and its output.
+///
+/// The thread is not joined: it lives as long as a child that even SIGKILL cannot end.
+fn announce_end(pid: Pid) -> io::Result<PipeReader> {
+    let (end, held) = io::pipe()?;
+    thread::Builder::new().name("child".into()).spawn(move || {
+        // WNOWAIT leaves the child unreaped, and so its number and group ours.
+        while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+        drop(held);
+    })?;
+    Ok(end)
+}
+
+struct Watch {
+    end: PipeReader,
+    output: Option<PipeReader>,
+    tail: Tail,
+}
+
+impl Watch {
+    fn until_the_end(mut self, mut group: Group, deadline: Deadline) -> io::Result<(Option<ExitStatus>, Tail)> {
+        let ended = self.child_ended_before(deadline)?;
+        if !ended {
+            group.kill();
+        }
+        let dead = ended || self.child_ended_before(Deadline::after(KILL_GRACE))?;
+        self.read_rest(Deadline::after(OUTPUT_GRACE))?;
+        let status = if dead { Some(group.reap()?) } else { None };
+        Ok((status.filter(|_| ended), self.tail))
+    }
+
+    /// Reads output until the child has ended; false when the deadline came first.
+    fn child_ended_before(&mut self, deadline: Deadline) -> io::Result<bool> {
+        loop {
+            let mut fds = vec![PollFd::new(self.end.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.output.iter().map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)));
+            if !ready(&mut fds, deadline)? {
+                return Ok(false);
+            }
+            let ended = fds[0].any().unwrap_or(true);
+            let readable = fds.get(1).is_some_and(|fd| fd.any().unwrap_or(true));
+            if readable {
+                self.read_once()?;
+            }
+            if ended {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Reads what is left, no longer than a grace: a daemon it started may keep the pipe open.
+    fn read_rest(&mut self, grace: Deadline) -> io::Result<()> {
+        while let Some(output) = &self.output {
+            if !ready(&mut [PollFd::new(output.as_fd(), PollFlags::POLLIN)], grace)? {
+                break;
+            }
+            self.read_once()?;
+        }
+        Ok(())
+    }
+
+    fn read_once(&mut self) -> io::Result<()> {
+        let Some(output) = &mut self.output else { return Ok(()) };
+        let mut chunk = [0; 8192];
+        match output.read(&mut chunk) {
+            Ok(0) => self.output = None,
+            Ok(read) => self.tail.push(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// The last bytes of a stream.
+struct Tail {
+    cap: usize,
+    kept: Vec<u8>,
+    dropped: usize,
+}
+
+impl Tail {
+    fn new(cap: usize) -> Self {
+        Tail { cap, kept: Vec::new(), dropped: 0 }
+    }
+
+    fn push(&mut self, chunk: &[u8]) {
+        self.kept.extend_from_slice(chunk);
+        // Twice the cap before it is cut, so that a flood does not move every byte each time.
+        if self.kept.len() > self.cap.saturating_mul(2) {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let surplus = self.kept.len().saturating_sub(self.cap);
+        self.kept.drain(..surplus);
+        self.dropped += surplus;
+    }
+
+    fn text(mut self) -> String {
+        self.cut();
+        let mut lines = Vec::new();
+        if self.dropped > 0 {
+            lines.push(format!("… ({} bytes before this are dropped)", self.dropped));
+        }
+        lines.extend(String::from_utf8_lossy(&self.kept).lines().map(escaped));
+        lines.join("\n")
+    }
+}
