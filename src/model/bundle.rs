@@ -157,6 +157,13 @@ pub enum BundleError {
     Openssl(#[from] ErrorStack),
 }
 
+impl BundleError {
+    /// Whether the files are torn or do not belong together, rather than merely unfit to be sent now.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, BundleError::Expired(_) | BundleError::NotYetValid(_) | BundleError::ChainExpired(..))
+    }
+}
+
 /// A bundle that is whole: key and leaf match, the chain is complete and in order, the dates hold.
 #[derive(Clone, Debug)]
 pub struct Bundle {

@@ -13,7 +13,7 @@ use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, linkat, symlinkat, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -198,6 +198,14 @@ impl Dir {
     /// Makes the names in this directory, as they are now, survive a power cut.
     pub fn sync(&self) -> io::Result<()> {
         fsync(&self.fd).map_err(|errno| at_path("sync directory", &self.path, errno))
+    }
+
+    /// Gives a file here a second name; one that exists already is an error of kind `AlreadyExists`.
+    pub fn link(&self, name: impl AsRef<OsStr>, second: impl AsRef<OsStr>) -> io::Result<()> {
+        let path = self.checked("link", second.as_ref())?;
+        self.checked("link", name.as_ref())?;
+        linkat(&self.fd, name.as_ref(), &self.fd, second.as_ref(), AtFlags::empty())
+            .map_err(|errno| at_path("link", &path, errno))
     }
 
     /// Renames within this directory, replacing what is there.

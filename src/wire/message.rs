@@ -61,15 +61,6 @@ pub enum Request {
         /// The one in question.
         transaction: TransactionId,
     },
-    /// On the primary's own node only: test, reload and probe until certbot's live version is served.
-    Settle {
-        /// Which.
-        lineage: LineageName,
-        /// The version that must be served.
-        number: Number,
-        /// Only say what would be done.
-        dry_run: bool,
-    },
 }
 
 /// What a peer answers.
@@ -105,12 +96,12 @@ pub enum Reply {
         /// The prepared one.
         transaction: TransactionId,
     },
-    /// To `Prepare` and `Settle` with `dry_run`: what would change.
+    /// To `Prepare` with `dry_run`: what would change.
     Planned {
         /// One line a file or command.
         changes: Vec<String>,
     },
-    /// To `Prepare` (when there is nothing to commit), `Commit`, `Abort`, `Recall` and `Settle`.
+    /// To `Prepare` (when there is nothing to commit), `Commit`, `Abort` and `Recall`.
     Concluded {
         /// How it ended.
         outcome: Outcome,

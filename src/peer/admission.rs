@@ -1,0 +1,82 @@
+//! Whether a bundle may be installed here: everything that can be said before anything is written.
+
+use std::io;
+
+use crate::model::bundle::Bundle;
+use crate::model::certificate::Leaf;
+use crate::model::names::{Identifier, LineageName};
+use crate::model::outcome::{Outcome, Step};
+use crate::peer::archive::Archive;
+use crate::peer::live::{Live, LiveError};
+use crate::peer::policy::Grant;
+use crate::peer::state::Before;
+use crate::sys::dir::Dir;
+use crate::wire::message::{Prepare, Version};
+
+/// A refusal before anything was changed.
+pub fn refused(step: Step, cause: impl ToString) -> Outcome {
+    Outcome::Refused { step, cause: cause.to_string() }
+}
+
+/// What is installed of a lineage, for comparing: none unless it is whole and in certbot's layout.
+pub fn installed(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<Version>> {
+    let Some(live) = Live::open(letsencrypt, lineage)? else { return Ok(None) };
+    let number = match live.number() {
+        Ok(Some(number)) => number,
+        Ok(None) | Err(LiveError::Foreign(..)) => return Ok(None),
+        Err(LiveError::Io(error)) => return Err(error),
+    };
+    let Some(archive) = Archive::open(letsencrypt, lineage)? else { return Ok(None) };
+    Ok(archive.read(number)?.map(|files| Version { number, digest: files.digest() }))
+}
+
+/// Checks the bundle itself, and that it does not take a step back.
+pub fn check(request: &Prepare, grant: &Grant, installed: Option<&Leaf>, now: i64) -> Result<(Bundle, Vec<String>), Outcome> {
+    let bundle = Bundle::check(request.files.clone(), now).map_err(|error| refused(Step::Check, error))?;
+    let mut notes = Vec::new();
+    let Some(old) = installed else { return Ok((bundle, notes)) };
+    if bundle.not_before() < old.not_before {
+        let older = "the certificate is older than the installed one";
+        if !request.wishes.force {
+            return Err(refused(Step::Check, format!("{older}; 'certcast resync --force' sends it all the same")));
+        }
+        if !grant.allow_older {
+            let how = "add '--allow-older' to 'certcast receive' in its authorized_keys to let '--force' through";
+            return Err(refused(Step::Policy, format!("{older} and this node accepts none; {how}")));
+        }
+    }
+    let missing: Vec<_> = old.names.iter().filter(|name| !bundle.names().contains(name)).map(Identifier::to_string).collect();
+    if !missing.is_empty() {
+        let note = format!("the new certificate is no longer for {}", missing.join(", "));
+        if request.refuse_missing_names {
+            return Err(refused(Step::Check, note));
+        }
+        notes.push(note);
+    }
+    Ok((bundle, notes))
+}
+
+/// What `live/NAME` is now, if a new version may take its place.
+pub fn before(letsencrypt: &Dir, live: Option<&Live>, request: &Prepare) -> Result<Before, Outcome> {
+    let adopt = "'certcast resync --adopt' takes it over and keeps a backup";
+    let failed = |error: io::Error| refused(Step::Tree, error);
+    let renewal = std::path::Path::new("renewal").join(format!("{}.conf", request.lineage));
+    let conf = letsencrypt.path().join(&renewal);
+    if conf.exists() {
+        let conf = conf.display();
+        return Err(refused(
+            Step::Tree,
+            format!("certbot on this node renews this certificate itself ({conf}); move that file away, then: {adopt}"),
+        ));
+    }
+    let Some(live) = live else { return Ok(Before::Nothing) };
+    match live.number() {
+        Ok(Some(number)) => Ok(Before::Number(number)),
+        Ok(None) => Ok(Before::Nothing),
+        Err(LiveError::Foreign(path, why)) if !request.wishes.adopt || !live.path().is_dir() => {
+            Err(refused(Step::Tree, format!("{path} was not made by certbot or certcast ({why}); {adopt}")))
+        }
+        Err(LiveError::Foreign(..)) => Ok(Before::Foreign),
+        Err(LiveError::Io(error)) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,177 @@
+//! `archive/NAME`: the files of every version, under certbot's numbers.
+
+use std::io;
+use std::path::Path;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part, PemFiles};
+use crate::model::certificate::Leaf;
+use crate::model::digest::Digest;
+use crate::model::names::LineageName;
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
+use crate::sys::dir::Dir;
+use crate::wire::message::{Ownership, TreeAttributes};
+
+/// Why the archive cannot take a version.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// Another certificate has this number here.
+    #[error(
+        "{path}/{file} holds another certificate under the same number; move {path}, its live/ directory and its \
+         renewal/ file away, then resync"
+    )]
+    Taken {
+        /// The archive directory.
+        path: String,
+        /// The file.
+        file: String,
+    },
+    /// The disk. The path is in the error.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// One lineage's archive directory.
+#[derive(Debug)]
+pub struct Archive {
+    dir: Dir,
+}
+
+impl Archive {
+    /// Opens it, if it is there.
+    pub fn open(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<Archive>> {
+        match letsencrypt.open_beneath(Path::new("archive").join(lineage.as_str())) {
+            Ok(dir) => Ok(Some(Archive { dir })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens it, made where it is missing: `archive` with certbot's 0700, `archive/NAME` as on the primary.
+    pub fn create(letsencrypt: &Dir, lineage: &LineageName, like: Ownership) -> io::Result<Archive> {
+        let parent = letsencrypt.create_beneath("archive", 0o700)?;
+        let is_new = !parent.exists(lineage.as_str())?;
+        let dir = parent.create_beneath(lineage.as_str(), 0o700)?;
+        if is_new {
+            own_directory(&dir, like)?;
+        }
+        Ok(Archive { dir })
+    }
+
+    /// Reads one version; none when a file is missing.
+    pub fn read(&self, number: Number) -> io::Result<Option<PemFiles>> {
+        let text = |part: Part| {
+            bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let read = || -> io::Result<PemFiles> {
+            Ok(PemFiles {
+                cert: text(Part::Cert)?,
+                privkey: Zeroizing::new(text(Part::Privkey)?),
+                chain: text(Part::Chain)?,
+                fullchain: text(Part::Fullchain)?,
+            })
+        };
+        match read() {
+            Ok(files) => Ok(Some(files)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The parts of a version that are not here yet.
+    ///
+    /// A part that is here with other content is an error, unless what is here is no whole bundle:
+    /// an empty or torn file left by somebody's power cut is nothing to keep.
+    pub fn missing(&self, number: Number, files: &PemFiles, now: i64) -> Result<Vec<Part>, ArchiveError> {
+        let is_whole = match self.read(number)? {
+            Some(present) => !matches!(Bundle::check(present, now), Err(error) if error.is_damage()),
+            None => false,
+        };
+        let mut missing = Vec::new();
+        for part in Part::ALL {
+            match bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST) {
+                Ok(present) if present == files.part(part).as_bytes() => {}
+                Ok(_) if is_whole => {
+                    let path = self.dir.path().display().to_string();
+                    return Err(ArchiveError::Taken { path, file: part.file(number) });
+                }
+                Ok(_) => missing.push(part),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(part),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Writes parts of a version; each is whole, owned and durable, or absent.
+    pub fn write(
+        &self,
+        number: Number,
+        files: &PemFiles,
+        parts: &[Part],
+        attributes: &TreeAttributes,
+    ) -> io::Result<()> {
+        for &part in parts {
+            let like = if part == Part::Privkey { attributes.key } else { attributes.public };
+            let like = Attributes { mode: like.mode, owner: Some((like.uid, like.gid)) };
+            atomic::replace(&self.dir, &part.file(number), files.part(part).as_bytes(), &like)?;
+        }
+        Ok(())
+    }
+
+    /// Removes parts of a version, and what a killed write left. Missing files are fine.
+    pub fn remove(&self, number: Number, parts: &[Part]) -> io::Result<()> {
+        atomic::remove_leftovers(&self.dir)?;
+        for part in parts {
+            match self.dir.unlink(part.file(number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.dir.sync()
+    }
+
+    /// Removes the versions that are not to be kept.
+    pub fn prune(&self, keep: &[Number]) -> io::Result<()> {
+        for (part, number) in self.files()? {
+            if !keep.contains(&number) {
+                self.dir.unlink(part.file(number))?;
+            }
+        }
+        atomic::remove_leftovers(&self.dir)?;
+        self.dir.sync()
+    }
+
+    /// The leafs of all versions here: a service that shows one of them shows this lineage.
+    pub fn leafs(&self) -> io::Result<Vec<Digest>> {
+        let certificates = self.files()?.into_iter().filter(|(part, _)| *part == Part::Cert);
+        let leaf = |(part, number): (Part, Number)| {
+            let pem = bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST).ok()?;
+            Leaf::read(&String::from_utf8_lossy(&pem)).ok().map(|leaf| leaf.digest)
+        };
+        Ok(certificates.filter_map(leaf).collect())
+    }
+
+    fn files(&self) -> io::Result<Vec<(Part, Number)>> {
+        let parse = |name: &str| {
+            Part::ALL.into_iter().find_map(|part| {
+                let number: Number = name.strip_prefix(part.stem())?.strip_suffix(".pem")?.parse().ok()?;
+                (part.file(number) == name).then_some((part, number))
+            })
+        };
+        Ok(self.dir.entries()?.iter().filter_map(|name| parse(name.to_str()?)).collect())
+    }
+}
+
+/// Gives a directory of ours the owner and mode that the primary's has.
+pub fn own_directory(dir: &Dir, like: Ownership) -> io::Result<()> {
+    use nix::sys::stat::{Mode, fchmod};
+    use nix::unistd::{Gid, Uid, fchown};
+    fchown(dir, Some(Uid::from_raw(like.uid)), Some(Gid::from_raw(like.gid)))?;
+    fchmod(dir, Mode::from_bits_truncate(like.mode))?;
+    dir.sync()
+}

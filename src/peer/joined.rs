@@ -1,0 +1,103 @@
+//! Joined files: chain and key in one file, for services that want it so (`service.joined`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::model::bundle::{FILE_AT_MOST, PemFiles};
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
+use crate::sys::dir::{Dir, Kind};
+use crate::wire::message::{Ownership, TransactionId};
+
+/// One joined file and its directory. The new content is staged beside it, the old one kept beside
+/// it until the transaction ends, so that both ways are one atomic rename.
+#[derive(Debug)]
+pub struct Joined {
+    dir: Dir,
+    name: String,
+}
+
+impl Joined {
+    /// Opens the directory of a joined file.
+    pub fn open(path: &Path) -> io::Result<Joined> {
+        let unfit = || io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", path.display()));
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(unfit)?;
+        Ok(Joined { dir: Dir::open(path.parent().ok_or_else(unfit)?)?, name: name.to_owned() })
+    }
+
+    /// The visible file's path.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join(&self.name)
+    }
+
+    /// The staged file's path.
+    pub fn stage_path(&self, transaction: &TransactionId) -> PathBuf {
+        self.dir.path().join(self.beside("stage", transaction))
+    }
+
+    /// Whether the visible file is there.
+    pub fn exists(&self) -> io::Result<bool> {
+        self.dir.exists(&self.name)
+    }
+
+    /// Whether the visible file holds exactly this bundle.
+    pub fn holds(&self, files: &PemFiles) -> bool {
+        bounded::read_beneath(&self.dir, Path::new(&self.name), 2 * FILE_AT_MOST)
+            .is_ok_and(|present| present == content(files).as_bytes())
+    }
+
+    /// Writes the new content beside the visible file, durable, with the visible file's owner and
+    /// mode or the key's, and gives the old content a second name.
+    pub fn stage(&self, transaction: &TransactionId, files: &PemFiles, key: Ownership) -> io::Result<()> {
+        let mut like = Attributes { mode: key.mode, owner: Some((key.uid, key.gid)) };
+        if self.exists()? {
+            let stat = self.dir.stat(&self.name)?;
+            if stat.kind != Kind::File {
+                let why = format!("{} is no regular file", self.path().display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+            like = Attributes { mode: stat.mode, owner: Some((stat.uid, stat.gid)) };
+            self.dir.link(&self.name, self.beside("old", transaction))?;
+        }
+        atomic::write_new(&self.dir, &self.beside("stage", transaction), content(files).as_bytes(), &like)
+    }
+
+    /// Makes the staged content visible.
+    pub fn switch(&self, transaction: &TransactionId) -> io::Result<()> {
+        self.dir.rename(self.beside("stage", transaction), &self.name)?;
+        self.dir.sync()
+    }
+
+    /// Makes the old content visible again; once or many times, whatever a crash left.
+    pub fn undo(&self, transaction: &TransactionId, existed: bool) -> io::Result<()> {
+        let (stage, old) = (self.beside("stage", transaction), self.beside("old", transaction));
+        if existed && self.dir.exists(&old)? {
+            self.dir.rename(&old, &self.name)?;
+        } else if !existed && !self.dir.exists(&stage)? && self.exists()? {
+            self.dir.unlink(&self.name)?;
+        }
+        self.dir.sync()
+    }
+
+    /// Removes what was staged or kept.
+    pub fn discard(&self, transaction: &TransactionId) -> io::Result<()> {
+        for what in ["stage", "old"] {
+            let name = self.beside(what, transaction);
+            if self.dir.exists(&name)? {
+                self.dir.unlink(&name)?;
+            }
+        }
+        atomic::remove_leftovers(&self.dir)?;
+        self.dir.sync()
+    }
+
+    fn beside(&self, what: &str, transaction: &TransactionId) -> String {
+        format!(".{}.{what}-{transaction}", self.name)
+    }
+}
+
+fn content(files: &PemFiles) -> Zeroizing<String> {
+    Zeroizing::new([files.fullchain.as_str(), files.privkey.as_str()].concat())
+}

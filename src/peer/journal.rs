@@ -1,0 +1,132 @@
+//! The transaction's journal: intent is durable before the act.
+//!
+//! One file, one transaction; each line is a checksum and a record, appended and fsynced. A crash can
+//! only tear the last line, and a torn line is one that was never written: what it announces was not begun.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::model::digest::Digest;
+use crate::peer::state::{Intent, OutOfOrder, Record, State};
+use crate::sys::{atomic, bounded, sync};
+
+const NAME: &str = "transaction.journal";
+/// A journal has a handful of lines; expectations of a lineage with 100 names make the longest.
+const SIZE_AT_MOST: u64 = 4 * 1024 * 1024;
+
+/// Why a journal cannot be trusted.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The disk.
+    #[error("cannot use the journal {0}")]
+    Io(PathBuf, #[source] io::Error),
+    /// A damaged line that is not the last one: more than a crash happened here.
+    #[error("the journal {0} is damaged in line {1}; look at live/, then move the journal away")]
+    Damaged(PathBuf, usize),
+    /// Lines in an order that this program never writes.
+    #[error("the journal {0} makes no sense; look at live/, then move the journal away")]
+    Order(PathBuf, #[source] OutOfOrder),
+}
+
+/// The journal of the transaction under way. Only its owner, who holds the node's lock, has one.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    state: State,
+    intent: Intent,
+}
+
+impl Journal {
+    /// Begins one: durable, with its directory entry, when this returns.
+    pub fn begin(state_dir: &Path, intent: Intent) -> Result<Journal, JournalError> {
+        let path = state_dir.join(NAME);
+        let failed = |error| JournalError::Io(path.clone(), error);
+        let mut file =
+            OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        let record = Record::Begun(Box::new(intent.clone()));
+        atomic::append_synced(&mut file, &line(&record).map_err(failed)?).map_err(failed)?;
+        sync::sync_tree_files(&[&path]).map_err(failed)?;
+        Ok(Journal { path, file, state: State::Staging, intent })
+    }
+
+    /// Opens what a crash left, if it left anything. A torn first line means that nothing was begun.
+    pub fn open(state_dir: &Path) -> Result<Option<Journal>, JournalError> {
+        let path = state_dir.join(NAME);
+        let failed = |error| JournalError::Io(path.clone(), error);
+        let text = match bounded::read_bounded(&path, SIZE_AT_MOST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(failed)?,
+        };
+        let (records, whole) = parse(&text).map_err(|line| JournalError::Damaged(path.clone(), line))?;
+        let state = State::replay(&records).map_err(|error| JournalError::Order(path.clone(), error))?;
+        let Some(Record::Begun(intent)) = records.into_iter().next() else {
+            fs::remove_file(&path).map_err(failed)?;
+            return Ok(None);
+        };
+        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
+        // A torn tail must go, or the next record would be glued to it.
+        file.set_len(whole as u64).map_err(failed)?;
+        Ok(Some(Journal { path, file, state, intent: *intent }))
+    }
+
+    /// Where the transaction stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What it set out to do.
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// Writes one more record; durable when this returns.
+    pub fn write(&mut self, record: &Record) -> Result<(), JournalError> {
+        let failed = |error| JournalError::Io(self.path.clone(), error);
+        self.state = self.state.after(record).map_err(|error| JournalError::Order(self.path.clone(), error))?;
+        atomic::append_synced(&mut self.file, &line(record).map_err(failed)?).map_err(failed)
+    }
+
+    /// Ends the transaction: nothing is left to be done.
+    pub fn close(self) -> Result<(), JournalError> {
+        let failed = |error| JournalError::Io(self.path.clone(), error);
+        fs::remove_file(&self.path).map_err(failed)?;
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    }
+}
+
+fn line(record: &Record) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_string(record)?;
+    Ok(format!("{} {json}\n", Digest::of(json.as_bytes())).into_bytes())
+}
+
+/// The records and the length of the whole lines; a line's number if one before the last is damaged.
+fn parse(text: &[u8]) -> Result<(Vec<Record>, usize), usize> {
+    let mut records = Vec::new();
+    let mut whole = 0;
+    while whole < text.len() {
+        let rest = text.get(whole..).unwrap_or_default();
+        let Some(length) = rest.iter().position(|&byte| byte == b'\n').map(|at| at + 1) else { break };
+        match rest.get(..length - 1).and_then(parse_line) {
+            Some(record) => records.push(record),
+            None if length == rest.len() => break,
+            None => return Err(records.len() + 1),
+        }
+        whole += length;
+    }
+    Ok((records, whole))
+}
+
+fn parse_line(line: &[u8]) -> Option<Record> {
+    let (digest, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    let intact = digest.parse::<Digest>().ok()? == Digest::of(json.as_bytes());
+    intact.then(|| serde_json::from_str(json).ok())?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use std::fs;
+
+use super::*;
+use crate::model::bundle::Part;
+use crate::model::outcome::Step;
+use crate::peer::state::{Before, Recovery};
+use crate::wire::message::TransactionId;
+
+fn intent() -> Intent {
+    let number = |n| std::num::NonZeroU32::new(n).unwrap();
+    Intent {
+        transaction: TransactionId::random().unwrap(),
+        lineage: "a.example".parse().unwrap(),
+        before: Before::Number(number(1)),
+        to: number(2),
+        writes: Part::ALL.to_vec(),
+        joined: Vec::new(),
+        tests_passed: true,
+        digest: Digest::of(b""),
+        keep: vec![number(1), number(2)],
+        old_leaf: None,
+        expectations: Vec::new(),
+    }
+}
+
+fn undoing() -> Record {
+    Record::Undoing { step: Step::Probe, cause: "old leaf served".into() }
+}
+
+/// The longest life a journal can have, with the recovery due after each of its lines.
+fn lives() -> Vec<Vec<(Record, Recovery)>> {
+    let switching = (Record::Switching, Recovery::Undo);
+    let stuck = (Record::Stuck { cause: "nginx -t".into() }, Recovery::Undo);
+    vec![
+        vec![switching.clone(), (Record::Confirmed, Recovery::Finish)],
+        vec![
+            switching,
+            (undoing(), Recovery::Undo),
+            (undoing(), Recovery::Undo),
+            stuck,
+            (undoing(), Recovery::Undo),
+        ],
+    ]
+}
+
+#[test]
+fn a_journal_cut_at_every_length_recovers_to_the_last_whole_record() {
+    for life in lives() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(NAME);
+        let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+        let mut ends = vec![(0, Recovery::Nothing), (fs::metadata(&path).unwrap().len(), Recovery::Discard)];
+        for (record, recovery) in &life {
+            journal.write(record).unwrap();
+            ends.push((fs::metadata(&path).unwrap().len(), *recovery));
+        }
+        let whole = fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let due = ends.iter().rev().find(|(end, _)| *end <= cut as u64).unwrap().1;
+            let found = Journal::open(directory.path()).unwrap().map_or(Recovery::Nothing, |j| j.state().recovery());
+            assert_eq!(found, due, "cut at {cut} of {}", whole.len());
+        }
+    }
+}
+
+#[test]
+fn a_record_after_a_torn_one_is_not_glued_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    journal.write(&Record::Switching).unwrap();
+    let torn = fs::read(&path).unwrap();
+    fs::write(&path, &torn[..torn.len() - 3]).unwrap();
+    let mut reopened = Journal::open(directory.path()).unwrap().unwrap();
+    assert_eq!(reopened.state(), State::Staging);
+    reopened.write(&Record::Switching).unwrap();
+    assert_eq!(Journal::open(directory.path()).unwrap().unwrap().state(), State::Switching);
+}
+
+#[test]
+fn damage_that_no_crash_makes_is_an_error_and_not_a_guess() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    journal.write(&Record::Switching).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[80] ^= 1;
+    fs::write(&path, &flipped).unwrap();
+    assert!(matches!(Journal::open(directory.path()), Err(JournalError::Damaged(_, 1))));
+    fs::write(&path, [&whole[..], &whole[..]].concat()).unwrap();
+    assert!(matches!(Journal::open(directory.path()), Err(JournalError::Order(..))));
+}
+
+#[test]
+fn only_records_that_make_sense_can_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    assert!(journal.write(&Record::Confirmed).is_err());
+    assert!(Journal::begin(directory.path(), intent()).is_err(), "a second transaction began over the first");
+}

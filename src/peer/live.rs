@@ -1,0 +1,208 @@
+//! `live/NAME`: the directory of links that says which version is in use.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use crate::model::bundle::{Number, Part};
+use crate::model::names::LineageName;
+use crate::peer::archive::own_directory;
+use crate::peer::state::Before;
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::dir::{Dir, Kind};
+use crate::wire::message::{Ownership, TransactionId};
+
+const README: &[u8] = b"The files here are links to this certificate's newest version, kept up by certcast\n\
+from the server where certbot runs. Name them in the configuration of services; do not edit, move or delete them.\n";
+
+/// What is wrong with `live/NAME` for us.
+#[derive(Debug, Error)]
+pub enum LiveError {
+    /// Not certbot's layout.
+    #[error("{0}: {1}")]
+    Foreign(String, String),
+    /// The disk. The path is in the error.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The `live` directory, seen for one lineage and one transaction.
+#[derive(Debug)]
+pub struct Live {
+    dir: Dir,
+    lineage: LineageName,
+}
+
+impl Live {
+    /// Opens `live`, made with certbot's 0700 where it is missing.
+    pub fn create(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Live> {
+        Ok(Live { dir: letsencrypt.create_beneath("live", 0o700)?, lineage: lineage.clone() })
+    }
+
+    /// Opens `live`, if it is there.
+    pub fn open(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<Live>> {
+        match letsencrypt.open_beneath("live") {
+            Ok(dir) => Ok(Some(Live { dir, lineage: lineage.clone() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The visible directory's path.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join(self.lineage.as_str())
+    }
+
+    /// The staged directory's path.
+    pub fn stage_path(&self, transaction: &TransactionId) -> PathBuf {
+        self.dir.path().join(self.stage_name(transaction))
+    }
+
+    fn stage_name(&self, transaction: &TransactionId) -> String {
+        format!(".{}.stage-{transaction}", self.lineage)
+    }
+
+    /// The number that the visible directory shows; none when there is no such directory.
+    pub fn number(&self) -> Result<Option<Number>, LiveError> {
+        self.number_of(self.lineage.as_str())
+    }
+
+    fn number_of(&self, name: &str) -> Result<Option<Number>, LiveError> {
+        let foreign = |why: String| LiveError::Foreign(self.dir.path().join(name).display().to_string(), why);
+        let stat = match self.dir.stat(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            stat => stat?,
+        };
+        if stat.kind != Kind::Directory {
+            return Err(foreign("not a directory".into()));
+        }
+        let dir = self.dir.open_beneath(name)?;
+        let mut numbers = Vec::new();
+        for entry in dir.entries()? {
+            let entry = entry.to_string_lossy();
+            if entry == "README" || entry.starts_with(".certcast-") {
+                continue;
+            }
+            let Some(part) = Part::ALL.into_iter().find(|part| part.link() == entry) else {
+                return Err(foreign(format!("holds {entry}, which is no file of certbot's")));
+            };
+            let Ok(target) = dir.read_link(&*entry) else {
+                return Err(foreign(format!("{entry} is not a link into archive/")));
+            };
+            match self.number_in(part, &target) {
+                Some(number) => numbers.push(number),
+                None => return Err(foreign(format!("{entry} points to {}", target.display()))),
+            }
+        }
+        match numbers.as_slice() {
+            [number, rest @ ..] if rest.len() == 3 && rest.iter().all(|other| other == number) => Ok(Some(*number)),
+            [_, _, _, _] => Err(foreign("its links show different versions".into())),
+            _ => Err(foreign("some of its four links are missing".into())),
+        }
+    }
+
+    fn number_in(&self, part: Part, target: &Path) -> Option<Number> {
+        let file = target.to_str()?.strip_prefix(&format!("../../archive/{}/", self.lineage))?;
+        let number = file.strip_prefix(part.stem())?.strip_suffix(".pem")?.parse().ok()?;
+        (self.target(part, number) == target.to_str()?).then_some(number)
+    }
+
+    fn target(&self, part: Part, number: Number) -> String {
+        format!("../../archive/{}/{}", self.lineage, part.file(number))
+    }
+
+    /// Stages a directory that shows a number, durable and invisible to everybody but us.
+    pub fn stage(&self, transaction: &TransactionId, number: Number, like: Ownership) -> io::Result<()> {
+        let dir = self.dir.create_beneath(self.stage_name(transaction), 0o700)?;
+        for part in Part::ALL {
+            dir.symlink(self.target(part, number), part.link())?;
+        }
+        let attributes = Attributes { mode: 0o644, owner: Some((like.uid, like.gid)) };
+        atomic::write_new(&dir, "README", README, &attributes)?;
+        own_directory(&dir, like)?;
+        self.dir.sync()
+    }
+
+    /// Makes the staged directory the visible one: in one step where the kernel and the file system
+    /// can, else link by link, with the journal's word for what a crash leaves.
+    pub fn switch(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<()> {
+        let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
+        match before {
+            Before::Certbot => return Ok(()),
+            Before::Nothing => self.dir.rename_noreplace(&stage, visible)?,
+            Before::Number(_) | Before::Foreign => match self.dir.exchange(&stage, visible) {
+                Err(error) if before != Before::Foreign && cannot_exchange(&error) => self.relink(to)?,
+                other => other?,
+            },
+        }
+        self.dir.sync()
+    }
+
+    /// Makes the old directory the visible one again, whatever a crash or `switch` left.
+    pub fn undo(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<()> {
+        let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
+        let shows_new = |name: &str| matches!(self.number_of(name), Ok(Some(number)) if number == to);
+        match before {
+            Before::Certbot => return Ok(()),
+            Before::Nothing if shows_new(visible) && !self.dir.exists(&stage)? => {
+                self.dir.rename_noreplace(visible, &stage)?;
+            }
+            Before::Nothing => {}
+            Before::Foreign if shows_new(visible) => self.dir.exchange(&stage, visible)?,
+            Before::Foreign => {}
+            Before::Number(from) => {
+                let is_back = matches!(self.number(), Ok(Some(number)) if number == from);
+                let holds_old = matches!(self.number_of(&stage), Ok(Some(number)) if number == from);
+                if !is_back && holds_old {
+                    self.dir.exchange(&stage, visible)?;
+                } else if !is_back {
+                    self.relink(from)?;
+                }
+            }
+        }
+        self.dir.sync()
+    }
+
+    /// Removes what is staged: the new directory before a switch or after its undoing, the old one after a success.
+    /// A directory that was taken over is kept as a backup; its path is returned.
+    pub fn discard(&self, transaction: &TransactionId, keep_backup: bool) -> io::Result<Option<PathBuf>> {
+        let stage = self.stage_name(transaction);
+        if !self.dir.exists(&stage)? {
+            return Ok(None);
+        }
+        if keep_backup {
+            let backup = format!(".{}.replaced-{transaction}", self.lineage);
+            self.dir.rename_noreplace(&stage, &backup)?;
+            self.dir.sync()?;
+            return Ok(Some(self.dir.path().join(backup)));
+        }
+        self.dir.remove_tree(&stage)?;
+        if let Ok(visible) = self.dir.open_beneath(self.lineage.as_str()) {
+            atomic::remove_leftovers(&visible)?;
+        }
+        self.dir.sync()?;
+        Ok(None)
+    }
+
+    /// Points the four links at one number, each by an atomic rename. Repeating it mends any mix of numbers.
+    fn relink(&self, number: Number) -> io::Result<()> {
+        let dir = self.dir.open_beneath(self.lineage.as_str())?;
+        for part in Part::ALL {
+            let prepared = format!(".certcast-{}.tmp", part.stem());
+            match dir.unlink(&prepared) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => dir.symlink(self.target(part, number), &prepared)?,
+            }
+            dir.rename(&prepared, part.link())?;
+        }
+        dir.sync()
+    }
+}
+
+/// A file system without `RENAME_EXCHANGE`, or a `live/NAME` that is a mount point.
+fn cannot_exchange(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EINVAL | Errno::ENOSYS | Errno::EBUSY | Errno::EXDEV | Errno::EOPNOTSUPP))
+}

@@ -1,0 +1,146 @@
+//! What is served here now: fresh TLS handshakes, comparing the leaf.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
+use serde::{Deserialize, Serialize};
+
+use crate::model::config::{ProbeTarget, Service};
+use crate::model::deadline::Deadline;
+use crate::model::digest::Digest;
+use crate::model::names::Identifier;
+use crate::sys::addresses;
+
+/// A local handshake takes milliseconds; a second means that nobody answers.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+/// Old workers accept for a moment after a reload, so one match proves little.
+const MATCHES_IN_A_ROW: usize = 3;
+/// Handshakes at the same time; more only queue in the service.
+const PARALLEL: usize = 8;
+const PAUSE: Duration = Duration::from_millis(40);
+/// A node with very many addresses is probed on these many of them.
+const ADDRESSES_AT_MOST: usize = 32;
+
+/// A place where this lineage was served before, so where the new leaf must be served after.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Where.
+    pub address: SocketAddr,
+    /// For which name.
+    pub name: Identifier,
+}
+
+/// What one handshake showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A leaf.
+    Leaf(Digest),
+    /// Something listens, but no certificate came.
+    NoCertificate(String),
+    /// Nothing listens.
+    NoListener,
+}
+
+/// The addresses at which a service's probes look: a port alone stands for every address of this node.
+pub fn places(service: &Service) -> Vec<SocketAddr> {
+    let local = addresses::local().unwrap_or_default();
+    let mut places = BTreeSet::new();
+    for target in &service.probe {
+        match target {
+            ProbeTarget::Address(address) => _ = places.insert(*address),
+            ProbeTarget::Port(port) => {
+                places.extend(local.iter().take(ADDRESSES_AT_MOST).map(|ip: &IpAddr| SocketAddr::new(*ip, *port)));
+            }
+        }
+    }
+    places.into_iter().collect()
+}
+
+/// What is shown at each place for each name. A place without a listener is asked only once.
+pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> Vec<(Expectation, Shown)> {
+    let listening = in_parallel(places, |&address| {
+        let open = TcpStream::connect_timeout(&address, at_least_a_moment(deadline.at_most(HANDSHAKE))).is_ok();
+        open.then_some(address)
+    });
+    let pairs: Vec<_> = listening
+        .into_iter()
+        .flatten()
+        .flat_map(|address| names.iter().map(move |name| Expectation { address, name: name.clone() }))
+        .collect();
+    in_parallel(&pairs, |pair| (pair.clone(), handshake(pair, deadline)))
+}
+
+/// Waits until each expectation shows the leaf several times in a row; else what the first failing one shows.
+pub fn wait_for(expectations: &[Expectation], leaf: Digest, deadline: Deadline) -> Result<(), (Expectation, Shown)> {
+    for _ in 0..MATCHES_IN_A_ROW {
+        loop {
+            let wrong = in_parallel(expectations, |pair| match handshake(pair, deadline) {
+                Shown::Leaf(shown) if shown == leaf => None,
+                other => Some((pair.clone(), other)),
+            });
+            match wrong.into_iter().flatten().next() {
+                None => break,
+                Some(wrong) if deadline.has_passed() => return Err(wrong),
+                Some(_) => thread::sleep(PAUSE.min(deadline.left())),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn handshake(pair: &Expectation, deadline: Deadline) -> Shown {
+    let limit = at_least_a_moment(deadline.at_most(HANDSHAKE));
+    let Ok(stream) = TcpStream::connect_timeout(&pair.address, limit) else { return Shown::NoListener };
+    match leaf_of(stream, &pair.name, limit) {
+        Ok(leaf) => Shown::Leaf(leaf),
+        Err(why) => Shown::NoCertificate(why),
+    }
+}
+
+/// No verification: what matters is which leaf is shown, and a context without a session cache never resumes.
+fn leaf_of(stream: TcpStream, name: &Identifier, limit: Duration) -> Result<Digest, String> {
+    let told = |error: &dyn std::fmt::Display| error.to_string();
+    stream.set_read_timeout(Some(limit)).and_then(|()| stream.set_write_timeout(Some(limit))).map_err(|e| told(&e))?;
+    let mut context = SslContext::builder(SslMethod::tls_client()).map_err(|e| told(&e))?;
+    context.set_verify(SslVerifyMode::NONE);
+    let mut ssl = Ssl::new(&context.build()).map_err(|e| told(&e))?;
+    // RFC 6066 section 3: no server name for an address. A wildcard stands for any one label.
+    if let Identifier::Dns(host) = name {
+        ssl.set_hostname(&host.replacen('*', "certcast-probe", 1)).map_err(|e| told(&e))?;
+    }
+    let stream = ssl.connect(stream).map_err(|e| told(&e))?;
+    let certificate = stream.ssl().peer_certificate().ok_or("no certificate")?;
+    Ok(Digest::of(&certificate.to_der().map_err(|e| told(&e))?))
+}
+
+/// `connect_timeout` refuses a zero limit.
+fn at_least_a_moment(deadline: Deadline) -> Duration {
+    deadline.left().max(Duration::from_millis(100))
+}
+
+fn in_parallel<T: Sync, R: Send>(work: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = Mutex::new(work.iter().enumerate());
+    let results = Mutex::new(Vec::with_capacity(work.len()));
+    let turn = || {
+        while let Some((index, item)) = next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next() {
+            let result = act(item);
+            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, result));
+        }
+    };
+    if work.len() <= 1 {
+        turn();
+    } else {
+        thread::scope(|scope| {
+            for _ in 0..PARALLEL.min(work.len()) {
+                scope.spawn(turn);
+            }
+        });
+    }
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,114 @@
+//! The services that use certificates on this node: test, reload, and see that the new leaf is served.
+
+use std::time::Duration;
+
+use crate::model::bundle::Number;
+use crate::model::config::Service;
+use crate::model::deadline::Deadline;
+use crate::model::digest::Digest;
+use crate::model::names::Identifier;
+use crate::model::outcome::Step;
+use crate::peer::probe::{self, Expectation, Shown};
+use crate::sys::process::{Run, RunError};
+
+/// A slow configuration reloads slowly too: probes wait this many times as long as its test took.
+const RELOAD_PER_TEST: u32 = 3;
+const PROBE_AT_LEAST: Duration = Duration::from_secs(10);
+
+/// A service did not go along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwilling {
+    /// What failed.
+    pub step: Step,
+    /// Which service and why, with the last words of its command.
+    pub cause: String,
+}
+
+/// All services' own tests pass; how long they took.
+pub fn test(services: &[Service]) -> Result<Duration, Unwilling> {
+    let mut took = Duration::ZERO;
+    for service in services {
+        took += run(service, &service.test).map_err(|cause| Unwilling { step: Step::Test, cause })?;
+    }
+    Ok(took)
+}
+
+/// Where any of these leafs is served now for these names.
+pub fn served(services: &[Service], names: &[Identifier], leafs: &[Digest], deadline: Deadline) -> Vec<(Expectation, Digest)> {
+    let mut found = Vec::new();
+    for service in services {
+        for (place, shown) in probe::look(&probe::places(service), names, deadline) {
+            match shown {
+                Shown::Leaf(leaf) if leafs.contains(&leaf) => found.push((place, leaf)),
+                _ => {}
+            }
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.dedup();
+    found
+}
+
+/// Tests and reloads all services, then waits until every expectation shows the leaf.
+///
+/// A service whose reload fails and of which nothing was expected is not running or does not serve
+/// this lineage: that is a note, not a failure.
+pub fn settle(services: &[Service], expectations: &[Expectation], leaf: Digest) -> Result<Vec<String>, Unwilling> {
+    let took = test(services)?;
+    let mut notes = Vec::new();
+    for service in services {
+        if let Err(cause) = run(service, &service.reload) {
+            let places = probe::places(service);
+            let expected = expectations.iter().any(|expectation| places.contains(&expectation.address));
+            if expected || service.probe.is_empty() {
+                return Err(Unwilling { step: Step::Reload, cause });
+            }
+            notes.push(format!("installed, but {} was not reloaded: {cause}", service.name));
+        }
+    }
+    let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST));
+    probe::wait_for(expectations, leaf, deadline).map_err(|(place, shown)| Unwilling {
+        step: Step::Probe,
+        cause: format!("{} at {}: {}", place.name, place.address, told(&shown)),
+    })?;
+    if expectations.is_empty() && services.iter().any(|service| !service.probe.is_empty()) {
+        notes.push("not served here".into());
+    }
+    Ok(notes)
+}
+
+/// The commands that a person has to run when this program could not.
+pub fn remedy(services: &[Service], lineage: &str, number: Number) -> Vec<String> {
+    let mut lines: Vec<_> = services.iter().map(|service| service.test.join(" ")).collect();
+    lines.push(format!("ls -l live/{lineage}  # version {number} is staged beside it"));
+    lines.push("certcast recover".into());
+    lines
+}
+
+fn told(shown: &Shown) -> String {
+    match shown {
+        Shown::Leaf(leaf) => format!("still another certificate is served (sha256 {leaf})"),
+        Shown::NoCertificate(why) => format!("no certificate is served any more: {why}"),
+        Shown::NoListener => "nothing listens any more".into(),
+    }
+}
+
+fn run(service: &Service, argv: &[String]) -> Result<Duration, String> {
+    let command = argv.join(" ");
+    match Run::new(argv, Deadline::after(service.timeout)).run() {
+        Ok(finished) if finished.status.success() => Ok(finished.took),
+        Ok(finished) => Err(format!("'{command}' failed ({}): {}", finished.status, last_words(&finished.output))),
+        Err(RunError::Deadline { output, .. }) => Err(format!(
+            "'{command}' did not end within {} s and was killed: {}",
+            service.timeout.as_secs(),
+            last_words(&output)
+        )),
+        Err(error) => Err(format!("'{command}' cannot be run: {error}")),
+    }
+}
+
+/// The end of a command's output, where the error is, on one line.
+fn last_words(output: &str) -> String {
+    let lines: Vec<_> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" | ")
+}
