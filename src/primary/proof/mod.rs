@@ -103,8 +103,12 @@ fn prove_at(ports: Ports, challenges: &[Challenge], targets: &[Target], deadline
     let mut failures: Vec<(usize, Failure)> = Vec::new();
     for round in 0.. {
         let mut again = Vec::new();
-        for (question, fault) in ask_all(&asker, open, round, deadline) {
+        for (mut question, fault) in ask_all(&asker, open, round, deadline) {
+            // What was seen says more than that the time then ran out.
+            let cut_short = deadline.has_passed() && matches!(fault.kind, Kind::NotAsked(_) | Kind::Slow);
+            let fault = question.seen.take().filter(|_| cut_short).unwrap_or(fault);
             if worth_another(&fault.kind, round, patience) && !deadline.has_passed() {
+                question.seen = Some(fault);
                 again.push(question);
             } else {
                 failures.push((question.number, question.failed(fault)));
@@ -125,6 +129,8 @@ struct Question<'a> {
     number: usize,
     challenge: &'a Challenge,
     target: &'a Target,
+    /// What came of it in the round before.
+    seen: Option<Fault>,
 }
 
 impl Question<'_> {
@@ -159,7 +165,7 @@ fn questions<'a>(challenges: &'a [Challenge], targets: &'a [Target]) -> Vec<Ques
         };
         let owned = targets.iter().any(owner);
         for target in targets.iter().filter(|target| !owned || owner(target)) {
-            questions.push(Question { number: questions.len(), challenge, target });
+            questions.push(Question { number: questions.len(), challenge, target, seen: None });
         }
     }
     questions
