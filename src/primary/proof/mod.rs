@@ -8,8 +8,6 @@ mod failure;
 mod redirect;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tls_server;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,7 +30,7 @@ use crate::model::names::{Identifier, NodeName};
 const PARALLEL: usize = 32;
 /// The pauses between the rounds in which what failed is asked again; what answers clearly and
 /// wrongly after the last of them is final.
-const PAUSES: [Duration; 3] = [Duration::from_millis(150), Duration::from_millis(450), Duration::from_millis(1000)];
+const PAUSES: [Duration; 3] = [Duration::from_millis(150), Duration::from_millis(450), Duration::from_secs(1)];
 /// The pause between later rounds, which are for what may pass by itself.
 const LATER: Duration = Duration::from_secs(2);
 /// How long a refused connection or a failing web server may pass by itself, as in a restart.
@@ -159,12 +157,12 @@ impl Question<'_> {
 fn questions<'a>(challenges: &'a [Challenge], targets: &'a [Target]) -> Vec<Question<'a>> {
     let mut questions = Vec::new();
     for challenge in challenges {
-        let owner = |target: &Target| match challenge.name() {
+        let is_there = |target: &Target| match challenge.name() {
             Identifier::Ip(address) => target.address.to_canonical() == address.to_canonical(),
             Identifier::Dns(_) => false,
         };
-        let owned = targets.iter().any(owner);
-        for target in targets.iter().filter(|target| !owned || owner(target)) {
+        let owned = targets.iter().any(is_there);
+        for target in targets.iter().filter(|target| !owned || is_there(target)) {
             questions.push(Question { number: questions.len(), challenge, target, seen: None });
         }
     }

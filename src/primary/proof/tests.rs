@@ -1,132 +1,20 @@
 //! Against tiny servers on loopback addresses, each wrong in its own way.
 
+mod server;
+mod tls_server;
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use server::{Net, PATH, Seen, TOKEN, challenge, ok, page, redirect, request, right};
+
 use super::{Failure, Kind, Ports, RedirectFault, Target, prove_at};
-use crate::model::challenge::Challenge;
 use crate::model::deadline::Deadline;
-
-const PRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
-const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJyPCt95vq5Y4";
-const PATH: &str = "/.well-known/acme-challenge/evaGxfADs6pSRb2LAv9IZf17Dt3juxGJyPCt95vq5Y4";
-
-fn challenge(name: &str) -> Challenge {
-    Challenge::new(name.parse().unwrap(), TOKEN.parse().unwrap(), &right()).unwrap()
-}
-
-/// The right body.
-fn right() -> String {
-    format!("{TOKEN}.{PRINT}")
-}
-
-fn page(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
-}
-
-fn ok(body: &str) -> String {
-    page("200 OK", "", body)
-}
-
-fn redirect(to: &str) -> String {
-    page("302 Found", &format!("Location: {to}\r\n"), "")
-}
-
-/// A test's own loopback network: one port on as many addresses as it likes.
-struct Net {
-    prefix: [u8; 3],
-    ports: Ports,
-}
-
-impl Net {
-    fn new() -> Self {
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        let prefix = [127, 64 + std::process::id().to_be_bytes()[3] / 2, NEXT.fetch_add(1, Ordering::Relaxed)];
-        // Bound and let go: the network is this test's own, so the ports stay free.
-        let free = || {
-            let listener = TcpListener::bind((Ipv4Addr::new(prefix[0], prefix[1], prefix[2], 1), 0)).unwrap();
-            (listener.local_addr().unwrap().port(), listener)
-        };
-        let (http, https) = (free(), free());
-        Net { prefix, ports: Ports { http: http.0, https: https.0 } }
-    }
-
-    fn address(&self, n: u8) -> IpAddr {
-        Ipv4Addr::new(self.prefix[0], self.prefix[1], self.prefix[2], n).into()
-    }
-
-    fn node(&self, n: u8) -> Target {
-        Target::node(format!("web{n}").parse().unwrap(), self.address(n))
-    }
-
-    fn prove(&self, names: &[&str], targets: &[Target], budget: Duration) -> Vec<Failure> {
-        let challenges: Vec<Challenge> = names.iter().map(|name| challenge(name)).collect();
-        prove_at(self.ports, &challenges, targets, Deadline::after(budget))
-    }
-
-    /// What node 2 fails with for www.example, which the only node is.
-    fn only_failure(&self) -> Failure {
-        let mut failures = self.prove(&["www.example"], &[self.node(2)], Duration::from_secs(20));
-        assert_eq!(failures.len(), 1, "{failures:?}");
-        failures.remove(0)
-    }
-
-    /// Serves what `answer` makes of host and path, many requests a connection; see [`Seen`].
-    fn serve(&self, n: u8, answer: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Seen {
-        self.talk(n, move |host, path, stream| stream.write_all(answer(host, path).as_bytes()).is_ok())
-    }
-
-    /// As `serve`, but with the stream in hand; the connection is closed on false.
-    fn talk(&self, n: u8, talk: impl Fn(&str, &str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Seen {
-        let listener = TcpListener::bind(SocketAddr::new(self.address(n), self.ports.http)).unwrap();
-        let (seen, talk) = (Seen::default(), Arc::new(talk));
-        let log = seen.clone();
-        thread::spawn(move || {
-            for (connection, stream) in listener.incoming().enumerate() {
-                let (mut stream, log, talk) = (stream.unwrap(), log.clone(), Arc::clone(&talk));
-                thread::spawn(move || {
-                    while let Some((host, path)) = request(&stream) {
-                        log.0.lock().unwrap().push((connection, host.clone(), path.clone()));
-                        if !talk(&host, &path, &mut stream) {
-                            let _ = stream.shutdown(Shutdown::Both);
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        seen
-    }
-}
-
-/// Every request that came: which connection, which host, which path.
-#[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<(usize, String, String)>>>);
-
-impl Seen {
-    fn requests(&self) -> Vec<(usize, String, String)> {
-        self.0.lock().unwrap().clone()
-    }
-
-    fn connections(&self) -> usize {
-        self.requests().iter().map(|(connection, ..)| connection + 1).max().unwrap_or(0)
-    }
-}
-
-/// Host and path of the next request; none when the connection ends.
-fn request(stream: &TcpStream) -> Option<(String, String)> {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let path = lines.next()?.split(' ').nth(1)?.to_owned();
-    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_ascii_lowercase()).collect();
-    assert!(head.contains(&"user-agent: certcast".to_owned()), "{head:?}");
-    assert!(!head.iter().any(|line| line.starts_with("accept-encoding") || line.starts_with("cookie")), "{head:?}");
-    Some((head.iter().find_map(|line| line.strip_prefix("host: "))?.to_owned(), path))
-}
 
 #[test]
 fn the_right_body_on_every_node_is_the_proof() {
@@ -241,7 +129,7 @@ fn redirects_the_ca_would_not_follow_are_failures_that_say_so() {
 fn a_redirect_to_https_meets_an_expired_certificate_with_indulgence_and_no_tls_with_a_message() {
     let net = Net::new();
     net.serve(2, |_, _| redirect("https://www.example/x"));
-    let names = super::tls_server::serve(SocketAddr::new(net.address(2), net.ports.https), ok(&right()));
+    let names = tls_server::serve(SocketAddr::new(net.address(2), net.ports.https), ok(&right()));
     assert_eq!(net.prove(&["www.example"], &[net.node(2)], Duration::from_secs(10)), []);
     assert_eq!(names.lock().unwrap().as_slice(), [Some("www.example".to_owned())], "the name in the handshake");
 
@@ -394,16 +282,36 @@ fn a_front_with_one_wrong_server_behind_it_does_not_pass_by_luck() {
     assert!(told.contains("which servers it forwards to"), "{told}");
 }
 
-/// Not a test of right or wrong: prints how long 5000 questions take. Run with `--ignored`.
 #[test]
-#[ignore = "a measurement"]
 fn five_thousand_questions_are_cheap() {
     let net = Net::new();
     let names: Vec<String> = (0..100).map(|n| format!("n{n}.example")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let targets: Vec<Target> = (2..52).map(|n| net.node(n)).collect();
-    let _seen: Vec<Seen> = (2..52).map(|n| net.serve(n, |_, _| ok(&right()))).collect();
+    let seen: Vec<Seen> = (2..52).map(|n| net.serve(n, |_, _| ok(&right()))).collect();
     let start = Instant::now();
     assert_eq!(net.prove(&names, &targets, Duration::from_secs(60)), []);
-    eprintln!("5000 questions: {:?}", start.elapsed());
+    assert!(seen.iter().all(|seen| seen.requests().len() == 100));
+    // Half a second on two idle cores.
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_ipv6_address_is_asked_like_any_other() {
+    let listener = TcpListener::bind(("::1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let answer = match request(&stream) {
+                Some((host, _)) if host == "www.example" || host == "[::1]" => ok(&right()),
+                _ => page("404 Not Found", "", ""),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let targets = [Target::node("web6".parse().unwrap(), "::1".parse().unwrap())];
+    let challenges = [challenge("www.example"), challenge("::1")];
+    let ports = Ports { http: port, https: port };
+    assert_eq!(prove_at(ports, &challenges, &targets, Deadline::after(Duration::from_secs(10))), []);
 }
