@@ -1,0 +1,125 @@
+//! Whether DNS names the nodes, all of them and nobody else.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::model::names::{Identifier, NodeName};
+
+/// What DNS and the configuration disagree about for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// The name.
+    pub name: Identifier,
+    /// Addresses in DNS that are no node's and no front's. The CA may ask them: an error.
+    pub unknown: Vec<IpAddr>,
+    /// Nodes that no record names. The CA will not ask them: a warning.
+    pub absent: Vec<NodeName>,
+}
+
+/// Compares a name's records with the nodes' addresses and the fronts.
+///
+/// Where a record names a front, nodes need no record of their own: the public reaches them
+/// through it. Addresses are compared as what they mean: `::ffff:192.0.2.1` is `192.0.2.1`.
+pub fn coverage(
+    name: &Identifier,
+    records: &[IpAddr],
+    nodes: &[(NodeName, Vec<IpAddr>)],
+    fronts: &[IpAddr],
+) -> Coverage {
+    let records: BTreeSet<IpAddr> = records.iter().map(IpAddr::to_canonical).collect();
+    let fronts: BTreeSet<IpAddr> = fronts.iter().map(IpAddr::to_canonical).collect();
+    let own: BTreeSet<IpAddr> = nodes.iter().flat_map(|(_, addresses)| addresses).map(IpAddr::to_canonical).collect();
+    let unknown = records.iter().filter(|record| !own.contains(record) && !fronts.contains(record)).copied().collect();
+    let behind_a_front = !records.is_disjoint(&fronts);
+    let absent = nodes
+        .iter()
+        .filter(|(_, addresses)| !behind_a_front && !addresses.iter().any(|a| records.contains(&a.to_canonical())))
+        .map(|(node, _)| node.clone())
+        .collect();
+    Coverage { name: name.clone(), unknown, absent }
+}
+
+impl Coverage {
+    /// Whether DNS and the configuration agree.
+    pub fn is_complete(&self) -> bool {
+        self.unknown.is_empty() && self.absent.is_empty()
+    }
+
+    /// A line for each address that is nobody's.
+    pub fn errors(&self) -> Vec<String> {
+        let line = |address: &IpAddr| {
+            format!(
+                "DNS lists {address} for {}, which is no node: the CA may ask it; add it to a [[peer]]'s addresses \
+                 or to challenge.fronts, or remove the record",
+                self.name
+            )
+        };
+        self.unknown.iter().map(line).collect()
+    }
+
+    /// A line for each node that DNS leaves out.
+    pub fn warnings(&self) -> Vec<String> {
+        let line = |node: &NodeName| {
+            format!(
+                "DNS lists none of {node}'s addresses for {}: the public does not reach it by that name; add a record, \
+                 or correct the addresses configured for {node}",
+                self.name
+            )
+        };
+        self.absent.iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::{Coverage, coverage};
+    use crate::model::names::NodeName;
+
+    fn addresses(text: &[&str]) -> Vec<IpAddr> {
+        text.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    fn against_two_nodes(records: &[&str], fronts: &[&str]) -> Coverage {
+        let nodes: Vec<(NodeName, Vec<IpAddr>)> = vec![
+            ("web1".parse().unwrap(), addresses(&["192.0.2.1", "2001:db8::1"])),
+            ("web2".parse().unwrap(), addresses(&["192.0.2.2"])),
+        ];
+        coverage(&"www.example".parse().unwrap(), &addresses(records), &nodes, &addresses(fronts))
+    }
+
+    #[test]
+    fn records_of_all_nodes_in_either_family_are_complete() {
+        assert!(against_two_nodes(&["192.0.2.1", "192.0.2.2", "2001:db8::1"], &[]).is_complete());
+        assert!(against_two_nodes(&["2001:db8::1", "192.0.2.2"], &[]).is_complete());
+        assert!(against_two_nodes(&["::ffff:192.0.2.1", "192.0.2.2"], &[]).is_complete());
+    }
+
+    #[test]
+    fn an_address_that_is_nobodys_is_named_once() {
+        let found = against_two_nodes(&["192.0.2.1", "192.0.2.2", "192.0.2.9", "::ffff:192.0.2.9"], &[]);
+        assert_eq!(
+            found.errors(),
+            ["DNS lists 192.0.2.9 for www.example, which is no node: the CA may ask it; add it to a [[peer]]'s \
+              addresses or to challenge.fronts, or remove the record"]
+        );
+        assert!(found.warnings().is_empty());
+    }
+
+    #[test]
+    fn a_node_without_a_record_is_a_warning() {
+        let found = against_two_nodes(&["192.0.2.1"], &[]);
+        assert!(found.errors().is_empty());
+        assert_eq!(found.warnings().len(), 1);
+        assert!(found.warnings()[0].starts_with("DNS lists none of web2's addresses for www.example"));
+    }
+
+    #[test]
+    fn behind_a_front_nodes_need_no_records_but_strangers_are_still_strangers() {
+        assert!(against_two_nodes(&["198.51.100.1"], &["::ffff:198.51.100.1"]).is_complete());
+        let found = against_two_nodes(&["198.51.100.1", "192.0.2.9"], &["198.51.100.1"]);
+        assert_eq!(found.unknown, addresses(&["192.0.2.9"]));
+        assert!(found.absent.is_empty());
+    }
+}
