@@ -5,18 +5,14 @@ use std::io;
 use crate::model::bundle::Bundle;
 use crate::model::certificate::Leaf;
 use crate::model::names::{Identifier, LineageName};
-use crate::model::outcome::{Outcome, Step};
+use crate::model::outcome::Step;
 use crate::peer::archive::Archive;
+use crate::peer::halt::Halt;
 use crate::peer::live::{Live, LiveError};
 use crate::peer::policy::Grant;
 use crate::peer::state::Before;
 use crate::sys::dir::Dir;
 use crate::wire::message::{Prepare, Version};
-
-/// A refusal before anything was changed.
-pub fn refused(step: Step, cause: impl ToString) -> Outcome {
-    Outcome::Refused { step, cause: cause.to_string() }
-}
 
 /// What is installed of a lineage, for comparing: none unless it is whole and in certbot's layout.
 pub fn installed(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<Version>> {
@@ -31,25 +27,25 @@ pub fn installed(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<
 }
 
 /// Checks the bundle itself, and that it does not take a step back.
-pub fn check(request: &Prepare, grant: &Grant, installed: Option<&Leaf>, now: i64) -> Result<(Bundle, Vec<String>), Outcome> {
-    let bundle = Bundle::check(request.files.clone(), now).map_err(|error| refused(Step::Check, error))?;
+pub fn check(request: &Prepare, grant: &Grant, installed: Option<&Leaf>, now: i64) -> Result<(Bundle, Vec<String>), Halt> {
+    let bundle = Bundle::check(request.files.clone(), now).map_err(|error| Halt::refused(Step::Check, error))?;
     let mut notes = Vec::new();
     let Some(old) = installed else { return Ok((bundle, notes)) };
     if bundle.not_before() < old.not_before {
         let older = "the certificate is older than the installed one";
         if !request.wishes.force {
-            return Err(refused(Step::Check, format!("{older}; 'certcast resync --force' sends it all the same")));
+            return Err(Halt::refused(Step::Check, format!("{older}; 'certcast resync --force' sends it all the same")));
         }
         if !grant.allow_older {
             let how = "add '--allow-older' to 'certcast receive' in its authorized_keys to let '--force' through";
-            return Err(refused(Step::Policy, format!("{older} and this node accepts none; {how}")));
+            return Err(Halt::refused(Step::Policy, format!("{older} and this node accepts none; {how}")));
         }
     }
     let missing: Vec<_> = old.names.iter().filter(|name| !bundle.names().contains(name)).map(Identifier::to_string).collect();
     if !missing.is_empty() {
         let note = format!("the new certificate is no longer for {}", missing.join(", "));
         if request.refuse_missing_names {
-            return Err(refused(Step::Check, note));
+            return Err(Halt::refused(Step::Check, note));
         }
         notes.push(note);
     }
@@ -57,9 +53,8 @@ pub fn check(request: &Prepare, grant: &Grant, installed: Option<&Leaf>, now: i6
 }
 
 /// What `live/NAME` is now, if a new version may take its place.
-pub fn before(letsencrypt: &Dir, live: Option<&Live>, request: &Prepare) -> Result<Before, Outcome> {
+pub fn before(letsencrypt: &Dir, live: Option<&Live>, request: &Prepare) -> Result<Before, Halt> {
     let adopt = "'certcast resync --adopt' takes it over and keeps a backup";
-    let failed = |error: io::Error| refused(Step::Tree, error);
     let renewal = std::path::Path::new("renewal").join(format!("{}.conf", request.lineage));
     let conf = letsencrypt.path().join(&renewal);
     if conf.exists() {
@@ -74,9 +69,9 @@ pub fn before(letsencrypt: &Dir, live: Option<&Live>, request: &Prepare) -> Resu
         Ok(Some(number)) => Ok(Before::Number(number)),
         Ok(None) => Ok(Before::Nothing),
         Err(LiveError::Foreign(path, why)) if !request.wishes.adopt || !live.path().is_dir() => {
-            Err(refused(Step::Tree, format!("{path} was not made by certbot or certcast ({why}); {adopt}")))
+            Err(Halt::refused(Step::Tree, format!("{path} was not made by certbot or certcast ({why}); {adopt}")))
         }
         Err(LiveError::Foreign(..)) => Ok(Before::Foreign),
-        Err(LiveError::Io(error)) => Err(failed(error)),
+        Err(LiveError::Io(error)) => Err(error.into()),
     }
 }

@@ -1,1 +1,23 @@
-//! TODO
+//! A peer's side: what `receive` does on the node that gets challenges and bundles.
+//!
+//! The primary's own services are served by the same code, through a local conversation.
+
+pub mod admission;
+pub mod archive;
+pub mod baseline;
+pub mod ending;
+pub mod halt;
+pub mod history;
+pub mod joined;
+pub mod journal;
+pub mod live;
+pub mod node;
+pub mod policy;
+pub mod preflight;
+pub mod probe;
+pub mod recovery;
+pub mod service;
+pub mod settled;
+pub mod staging;
+pub mod state;
+pub mod transaction;

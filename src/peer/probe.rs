@@ -62,16 +62,18 @@ pub fn places(service: &Service) -> Vec<SocketAddr> {
 
 /// What is shown at each place for each name. A place without a listener is asked only once.
 pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> Vec<(Expectation, Shown)> {
-    let listening = in_parallel(places, |&address| {
-        let open = TcpStream::connect_timeout(&address, at_least_a_moment(deadline.at_most(HANDSHAKE))).is_ok();
-        open.then_some(address)
-    });
+    let listening = in_parallel(places, |&address| listens(address).then_some(address));
     let pairs: Vec<_> = listening
         .into_iter()
         .flatten()
         .flat_map(|address| names.iter().map(move |name| Expectation { address, name: name.clone() }))
         .collect();
     in_parallel(&pairs, |pair| (pair.clone(), handshake(pair, deadline)))
+}
+
+/// Whether anything takes connections there.
+pub fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, HANDSHAKE).is_ok()
 }
 
 /// Waits until each expectation shows the leaf several times in a row; else what the first failing one shows.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::model::bundle::Number;
 use crate::model::config::Service;
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
@@ -49,25 +48,43 @@ pub fn served(services: &[Service], names: &[Identifier], leafs: &[Digest], dead
     found
 }
 
+/// What a reload that fails means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// A failure, unless nothing was expected of the service: it was up a moment ago.
+    Must,
+    /// A failure only where something listens: after a crash or a reboot services may be down.
+    WhereItRuns,
+}
+
 /// Tests and reloads all services, then waits until every expectation shows the leaf.
 ///
 /// A service whose reload fails and of which nothing was expected is not running or does not serve
 /// this lineage: that is a note, not a failure.
-pub fn settle(services: &[Service], expectations: &[Expectation], leaf: Digest) -> Result<Vec<String>, Unwilling> {
+pub fn settle(
+    services: &[Service],
+    expectations: &[Expectation],
+    leaf: Digest,
+    reload: Reload,
+) -> Result<Vec<String>, Unwilling> {
+    let mut expectations = expectations.to_vec();
+    if reload == Reload::WhereItRuns {
+        expectations.retain(|expectation| probe::listens(expectation.address));
+    }
     let took = test(services)?;
     let mut notes = Vec::new();
     for service in services {
         if let Err(cause) = run(service, &service.reload) {
             let places = probe::places(service);
             let expected = expectations.iter().any(|expectation| places.contains(&expectation.address));
-            if expected || service.probe.is_empty() {
+            if expected || (reload == Reload::Must && service.probe.is_empty()) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
             notes.push(format!("installed, but {} was not reloaded: {cause}", service.name));
         }
     }
     let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST));
-    probe::wait_for(expectations, leaf, deadline).map_err(|(place, shown)| Unwilling {
+    probe::wait_for(&expectations, leaf, deadline).map_err(|(place, shown)| Unwilling {
         step: Step::Probe,
         cause: format!("{} at {}: {}", place.name, place.address, told(&shown)),
     })?;
@@ -75,14 +92,6 @@ pub fn settle(services: &[Service], expectations: &[Expectation], leaf: Digest) 
         notes.push("not served here".into());
     }
     Ok(notes)
-}
-
-/// The commands that a person has to run when this program could not.
-pub fn remedy(services: &[Service], lineage: &str, number: Number) -> Vec<String> {
-    let mut lines: Vec<_> = services.iter().map(|service| service.test.join(" ")).collect();
-    lines.push(format!("ls -l live/{lineage}  # version {number} is staged beside it"));
-    lines.push("certcast recover".into());
-    lines
 }
 
 fn told(shown: &Shown) -> String {

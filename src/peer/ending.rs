@@ -1,0 +1,176 @@
+//! How a transaction ends: finished, undone, or given up; by the process that began it or by a later one.
+
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::model::outcome::{Outcome, Step};
+use crate::peer::archive::Archive;
+use crate::peer::halt::Halt;
+use crate::peer::joined::Joined;
+use crate::peer::journal::Journal;
+use crate::peer::live::Live;
+use crate::peer::node::Node;
+use crate::peer::service::Reload;
+use crate::peer::state::{Before, Intent, Record};
+use crate::peer::{history, service, settled};
+use crate::wire::message::TransactionId;
+
+/// A transaction's open ends. Each way to end it may be repeated after a crash at any moment of it.
+#[derive(Debug)]
+pub struct Ending<'n> {
+    /// This node.
+    pub node: &'n Node,
+    /// What was set out to be done.
+    pub journal: Journal,
+    /// The lineage's directories; none where certbot keeps them.
+    pub trees: Option<(Archive, Live)>,
+    /// The joined files, in the intent's order.
+    pub joined: Vec<Joined>,
+}
+
+impl<'n> Ending<'n> {
+    /// The open ends of a journal that a crash left.
+    pub fn of(node: &'n Node, journal: Journal) -> io::Result<Self> {
+        let intent = journal.intent();
+        let letsencrypt = node.letsencrypt();
+        let trees = match Archive::open(letsencrypt, &intent.lineage)? {
+            Some(archive) => Live::open(letsencrypt, &intent.lineage)?.map(|live| (archive, live)),
+            None => None,
+        };
+        let trees = trees.filter(|_| intent.before != Before::Certbot);
+        let joined = intent.joined.iter().map(|file| Joined::open(&file.path)).collect::<Result<_, _>>()?;
+        Ok(Ending { node, journal, trees, joined })
+    }
+
+    /// What was set out to be done.
+    pub fn intent(&self) -> &Intent {
+        self.journal.intent()
+    }
+
+    fn id(&self) -> TransactionId {
+        self.intent().transaction.clone()
+    }
+
+    /// Which staged path belongs over which visible one.
+    pub fn overlay(&self) -> Vec<(PathBuf, PathBuf)> {
+        let id = self.id();
+        let live = self.trees.iter().map(|(_, live)| (live.stage_path(&id), live.path()));
+        let joined = self.joined.iter().map(|joined| (joined.stage_path(&id), joined.path()));
+        live.chain(joined).filter(|(_, visible)| visible.exists()).collect()
+    }
+
+    /// Makes what is staged visible.
+    pub fn switch(&mut self) -> Result<()> {
+        self.journal.write(&Record::Switching)?;
+        let (id, before, to) = (self.id(), self.intent().before, self.intent().to);
+        if let Some((_, live)) = &self.trees {
+            live.switch(&id, before, to).with_context(|| format!("cannot switch {}", live.path().display()))?;
+        }
+        self.joined.iter().try_for_each(|joined| joined.switch(&id)).context("cannot switch a joined file")
+    }
+
+    /// After success: notes it, then removes the old tree and the versions the primary no longer has.
+    pub fn finish(self, mut notes: Vec<String>) -> Outcome {
+        let tidied = self.tidy(&mut notes);
+        let outcome = Outcome::Applied { notes };
+        if let Err(error) = tidied.and_then(|()| self.conclude(&outcome)) {
+            tracing::warn!("the new bundle is in service, but tidying up is left for 'certcast recover': {error:#}");
+        }
+        outcome
+    }
+
+    fn tidy(&self, notes: &mut Vec<String>) -> Result<()> {
+        let intent = self.intent();
+        if let Some((archive, live)) = &self.trees {
+            if let Some(backup) = live.discard(&intent.transaction, intent.before == Before::Foreign)? {
+                notes.push(format!("what was there before is kept in {}", backup.display()));
+            }
+            archive.prune(&intent.keep)?;
+        } else {
+            settled::set(self.node.state(), &intent.lineage, intent.digest)?;
+        }
+        Ok(self.joined.iter().try_for_each(|joined| joined.discard(&intent.transaction))?)
+    }
+
+    /// After a failure past the switch: makes the old tree visible again and brings the services back to it.
+    pub fn undo(mut self, step: Step, cause: String, reload: Reload) -> Outcome {
+        match self.try_undo(step, &cause, reload) {
+            Ok(()) => {
+                let outcome = Outcome::RolledBack { step, cause };
+                if let Err(error) = self.discard().and_then(|()| self.conclude(&outcome)) {
+                    tracing::warn!("the old bundle is back, but tidying up is left for 'certcast recover': {error:#}");
+                }
+                outcome
+            }
+            Err(error) => self.stuck(&format!("{cause}; then undoing failed: {error:#}")),
+        }
+    }
+
+    fn try_undo(&mut self, step: Step, cause: &str, reload: Reload) -> Result<()> {
+        self.journal.write(&Record::Undoing { step, cause: cause.into() })?;
+        let intent = self.intent();
+        for (joined, file) in self.joined.iter().zip(&intent.joined) {
+            joined.undo(&intent.transaction, file.existed)?;
+        }
+        if let Some((_, live)) = &self.trees {
+            live.undo(&intent.transaction, intent.before, intent.to)?;
+        }
+        // Services that were ill before are not made well by the old tree, and certbot's own links stay new.
+        if let Some(leaf) = intent.old_leaf.filter(|_| intent.tests_passed && self.trees.is_some()) {
+            let notes = service::settle(self.node.services(), &intent.expectations, leaf, reload);
+            notes.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
+        }
+        Ok(())
+    }
+
+    /// Neither way worked. Both trees stay, the journal stays, and every later request hears of it.
+    fn stuck(mut self, cause: &str) -> Outcome {
+        let intent = self.intent().clone();
+        if let Err(error) = self.journal.write(&Record::Stuck { cause: cause.into() }) {
+            tracing::error!("cannot even note it: {error:#}");
+        }
+        let outcome = Outcome::Stuck { cause: cause.into(), remedy: self.remedy() };
+        if let Err(error) = history::remember(self.node.state(), &intent.transaction, &intent.lineage, &outcome) {
+            tracing::error!("cannot remember the outcome: {error:#}");
+        }
+        outcome
+    }
+
+    /// What a person has to run when neither way worked.
+    pub fn remedy(&self) -> Vec<String> {
+        let tests = self.node.services().iter().map(|service| service.test.join(" "));
+        let looks = self.overlay().into_iter().map(|(staged, _)| format!("ls -lA {}", staged.display()));
+        tests.chain(looks).chain(["certcast recover".into()]).collect()
+    }
+
+    /// Before the switch: removes everything that was staged, and ends the transaction.
+    pub fn give_up(self, step: Step, cause: &str) -> Halt {
+        match self.discard().and_then(|()| Ok(self.journal.close()?)) {
+            Ok(()) => Halt::refused(step, cause),
+            Err(left) => Halt::refused(step, format!("{cause}; what was staged waits for 'certcast recover': {left:#}")),
+        }
+    }
+
+    /// Removes what was staged, and the archive files that were written for it: certbot would take
+    /// the highest number in the archive for the current one.
+    fn discard(&self) -> Result<()> {
+        let intent = self.intent();
+        if let Some((archive, live)) = &self.trees {
+            live.discard(&intent.transaction, false)?;
+            archive.remove(intent.to, &intent.writes)?;
+        }
+        if intent.before == Before::Nothing {
+            // Fails where an older version is kept in it, and then it is to stay.
+            _ = self.node.letsencrypt().open_beneath("archive").and_then(|dir| dir.rmdir(intent.lineage.as_str()));
+        }
+        Ok(self.joined.iter().try_for_each(|joined| joined.discard(&intent.transaction))?)
+    }
+
+    fn conclude(self, outcome: &Outcome) -> Result<()> {
+        let intent = self.intent();
+        history::remember(self.node.state(), &intent.transaction, &intent.lineage, outcome)?;
+        Ok(self.journal.close()?)
+    }
+}

@@ -1,0 +1,112 @@
+//! This node: its configuration, its directories and its lock.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::unistd::Group;
+
+use crate::model::config::{Config, Service};
+use crate::model::deadline::Deadline;
+use crate::model::names::LineageName;
+use crate::model::outcome::Outcome;
+use crate::peer::halt::Halt;
+use crate::peer::recovery;
+use crate::sys::dir::Dir;
+use crate::sys::lock::Lock;
+use crate::wire::message::Ownership;
+
+/// This node, as its own configuration describes it.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    letsencrypt: Dir,
+    is_own: bool,
+}
+
+/// The right to change bundles here. One process has it at a time; the kernel takes it back from a dead one.
+#[derive(Debug)]
+pub struct Held {
+    _lock: Lock,
+}
+
+impl Node {
+    /// Opens the directories that must be there, and makes the state directory where it is missing.
+    ///
+    /// `is_own` says that certbot runs here and keeps `live/` and `archive/` itself.
+    pub fn open(config: Config, is_own: bool) -> anyhow::Result<Node> {
+        use std::os::unix::fs::DirBuilderExt;
+        let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        make(&config.node.state).with_context(|| format!("cannot make the state directory {}", config.node.state.display()))?;
+        if !is_own {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o755);
+            let path = &config.node.letsencrypt;
+            builder.create(path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
+        let letsencrypt = Dir::open(&config.node.letsencrypt).context("cannot open certbot's directory")?;
+        Ok(Node { config, letsencrypt, is_own })
+    }
+
+    /// Takes the lock and finishes or undoes whatever an earlier crash left.
+    pub fn hold(&self, deadline: Deadline) -> Result<Held, Halt> {
+        let held = self.lock(deadline)?;
+        match recovery::recover(self, &held, false)? {
+            Some(outcome @ Outcome::Stuck { .. }) => Err(Halt(outcome)),
+            _ => Ok(held),
+        }
+    }
+
+    /// Takes the lock alone. A transaction under way is waited for.
+    pub fn lock(&self, deadline: Deadline) -> Result<Held, Halt> {
+        match Lock::acquire(&self.state().join("transaction.lock"), deadline) {
+            Ok(lock) => Ok(Held { _lock: lock }),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(Halt(Outcome::Pending { cause: format!("another transaction is under way here: {error}") }))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The services.
+    pub fn services(&self) -> &[Service] {
+        &self.config.services
+    }
+
+    /// The whole configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// certbot's directory.
+    pub fn letsencrypt(&self) -> &Dir {
+        &self.letsencrypt
+    }
+
+    /// Where certcast keeps what it must remember.
+    pub fn state(&self) -> &Path {
+        &self.config.node.state
+    }
+
+    /// Whether certbot runs here and keeps the trees itself.
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// The joined files of a lineage here.
+    pub fn joined_paths(&self, lineage: &LineageName) -> Vec<PathBuf> {
+        self.services().iter().filter_map(|service| service.joined.as_ref()).map(|joined| joined.path(lineage)).collect()
+    }
+
+    /// The key's owner and mode: this node's own wish, else as on the primary.
+    pub fn key_ownership(&self, primary: Ownership) -> Result<Ownership, Halt> {
+        let gid = match &self.config.node.key_group {
+            None => primary.gid,
+            Some(name) => match Group::from_name(name)? {
+                Some(group) => group.gid.as_raw(),
+                None => return Err(io::Error::other(format!("node.key_group: there is no group {name} here")).into()),
+            },
+        };
+        Ok(Ownership { uid: primary.uid, gid, mode: self.config.node.key_mode.unwrap_or(primary.mode) })
+    }
+}

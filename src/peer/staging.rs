@@ -1,0 +1,83 @@
+//! Writing everything that a switch needs, with nothing of it visible.
+
+use std::io;
+
+use crate::model::bundle::{Bundle, Part};
+use crate::model::certificate::Leaf;
+use crate::model::outcome::Step;
+use crate::peer::archive::{Archive, ArchiveError};
+use crate::peer::baseline::Baseline;
+use crate::peer::ending::Ending;
+use crate::peer::halt::Halt;
+use crate::peer::joined::Joined;
+use crate::peer::journal::Journal;
+use crate::peer::live::Live;
+use crate::peer::node::Node;
+use crate::peer::state::{Before, Intent, JoinedFile};
+use crate::wire::message::{Ownership, Prepare};
+
+/// Begins the journal, then writes archive files, joined files and the staged `live` directory.
+/// On any failure everything written is removed again.
+pub fn stage<'n>(
+    node: &'n Node,
+    request: &Prepare,
+    bundle: &Bundle,
+    old: Option<&Leaf>,
+    baseline: Baseline,
+) -> Result<Ending<'n>, Halt> {
+    let mut attributes = request.attributes;
+    attributes.key = node.key_ownership(fit(attributes.key, 0o640)?)?;
+    attributes.public = fit(attributes.public, 0o644)?;
+    attributes.directory = fit(attributes.directory, 0o755)?;
+    let joined: Vec<_> =
+        node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<io::Result<_>>()?;
+    let file = |joined: &Joined| Ok(JoinedFile { path: joined.path(), existed: joined.exists()? });
+    let writes = missing(node, request, bundle, baseline.before)?;
+    let intent = Intent {
+        transaction: request.transaction.clone(),
+        lineage: request.lineage.clone(),
+        before: baseline.before,
+        to: request.number,
+        writes: writes.clone(),
+        joined: joined.iter().map(file).collect::<io::Result<_>>()?,
+        keep: request.keep.iter().copied().chain([request.number]).collect(),
+        tests_passed: baseline.tests_passed,
+        digest: bundle.digest(),
+        old_leaf: old.map(|leaf| leaf.digest),
+        expectations: baseline.expectations,
+    };
+    let mut ending = Ending { node, journal: Journal::begin(node.state(), intent)?, trees: None, joined };
+    let mut write = || -> io::Result<()> {
+        if baseline.before != Before::Certbot {
+            let archive = Archive::create(node.letsencrypt(), &request.lineage, attributes.directory)?;
+            let live = Live::create(node.letsencrypt(), &request.lineage)?;
+            let (archive, live) = ending.trees.insert((archive, live));
+            archive.write(request.number, bundle.files(), &writes, &attributes)?;
+            live.stage(&request.transaction, request.number, attributes.directory)?;
+        }
+        ending.joined.iter().try_for_each(|joined| joined.stage(&request.transaction, bundle.files(), attributes.key))
+    };
+    match write() {
+        Ok(()) => Ok(ending),
+        Err(error) => Err(ending.give_up(Step::Stage, &error.to_string())),
+    }
+}
+
+fn missing(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Result<Vec<Part>, Halt> {
+    if before == Before::Certbot {
+        return Ok(Vec::new());
+    }
+    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(Part::ALL.to_vec()) };
+    archive.missing(request.number, bundle.files()).map_err(|error| match error {
+        ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error),
+        ArchiveError::Io(error) => error.into(),
+    })
+}
+
+/// The wire is not asked for modes that no certbot tree has: nothing executable, no key for everybody.
+fn fit(like: Ownership, most: u32) -> Result<Ownership, Halt> {
+    if like.mode & !most != 0 {
+        return Err(Halt::refused(Step::Policy, format!("mode {:o} is wider than {most:o}", like.mode)));
+    }
+    Ok(like)
+}

@@ -1,0 +1,121 @@
+//! The move of this node from one bundle to the next. This is the only file that knows the step order.
+//!
+//! Killed or unplugged at any moment, the node has the old tree or the new one, and the journal says
+//! which; `recovery` then finishes or undoes the rest. Nothing before `commit` is visible to anybody.
+
+use crate::model::bundle::Bundle;
+use crate::model::deadline::Deadline;
+use crate::model::outcome::{Outcome, Step};
+use crate::peer::baseline::{self, Baseline};
+use crate::peer::ending::Ending;
+use crate::peer::halt::Halt;
+use crate::peer::joined::Joined;
+use crate::peer::node::{Held, Node};
+use crate::peer::policy::Grant;
+use crate::peer::service::{Reload, Unwilling};
+use crate::peer::state::{Before, Record};
+use crate::peer::{admission, preflight, service, staging};
+use crate::wire::message::{Prepare, TransactionId};
+
+/// What `prepare` came to.
+pub enum Prepared<'n> {
+    /// Staged and pre-flighted; waiting for `commit` or `abort`.
+    Waiting(Box<Transaction<'n>>),
+    /// Only asked: what would change, one line a file or command.
+    Planned(Vec<String>),
+}
+
+/// A staged bundle. It holds the node's lock until it is committed or aborted.
+pub struct Transaction<'n> {
+    _held: Held,
+    ending: Ending<'n>,
+    bundle: Bundle,
+    notes: Vec<String>,
+}
+
+/// Steps 1 to 6: from the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
+pub fn prepare<'n>(
+    node: &'n Node,
+    request: &Prepare,
+    grant: &Grant,
+    deadline: Deadline,
+) -> Result<Prepared<'n>, Halt> {
+    let held = node.hold(deadline)?;
+    if !node.is_own() && is_installed(node, request)? {
+        return Err(Halt(Outcome::Unchanged));
+    }
+    let old = baseline::installed_leaf(node, &request.lineage);
+    let now = jiff::Timestamp::now().as_second();
+    let (bundle, mut notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
+    let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
+    if request.wishes.dry_run {
+        return Ok(Prepared::Planned(plan(node, request, &baseline)));
+    }
+    let ending = staging::stage(node, request, &bundle, old.as_ref(), baseline)?;
+    match preflight::run(node.services(), &ending.overlay()) {
+        Ok(more) => notes.extend(more),
+        Err(unwilling) => return Err(ending.give_up(Step::PreFlight, &unwilling.cause)),
+    }
+    Ok(Prepared::Waiting(Box::new(Transaction { _held: held, ending, bundle, notes })))
+}
+
+impl Transaction<'_> {
+    /// The primary's name for it.
+    pub fn id(&self) -> &TransactionId {
+        &self.ending.intent().transaction
+    }
+
+    /// Steps 7 to 9: switch, test, reload, probe, and finish; or back. This node now decides alone.
+    pub fn commit(mut self) -> Outcome {
+        match self.switch_and_settle() {
+            Ok(notes) => {
+                self.notes.extend(notes);
+                self.ending.finish(self.notes)
+            }
+            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::Must),
+        }
+    }
+
+    fn switch_and_settle(&mut self) -> Result<Vec<String>, Unwilling> {
+        let at_switch = |error: anyhow::Error| Unwilling { step: Step::Switch, cause: format!("{error:#}") };
+        self.ending.switch().map_err(at_switch)?;
+        let expectations = &self.ending.intent().expectations;
+        let notes = service::settle(self.ending.node.services(), expectations, self.bundle.leaf(), Reload::Must)?;
+        self.ending.journal.write(&Record::Confirmed).map_err(|error| at_switch(error.into()))?;
+        Ok(notes)
+    }
+
+    /// Removes everything that was staged.
+    pub fn abort(self, why: &str) -> Outcome {
+        self.ending.give_up(Step::Stage, why).0
+    }
+}
+
+fn is_installed(node: &Node, request: &Prepare) -> Result<bool, Halt> {
+    let installed = admission::installed(node.letsencrypt(), &request.lineage)?;
+    let same = installed.is_some_and(|v| v.number == request.number && v.digest == request.files.digest());
+    let holds = |path: &_| Joined::open(path).is_ok_and(|joined| joined.holds(&request.files));
+    Ok(same && node.joined_paths(&request.lineage).iter().all(|path| holds(path)))
+}
+
+fn plan(node: &Node, request: &Prepare, baseline: &Baseline) -> Vec<String> {
+    let (lineage, number) = (&request.lineage, request.number);
+    let tree = node.letsencrypt().path().display();
+    let mut changes = Vec::new();
+    if baseline.before != Before::Certbot {
+        let files = crate::model::bundle::Part::ALL.map(|part| part.file(number));
+        changes.push(format!("write {tree}/archive/{lineage}/{{{}}}", files.join(",")));
+        changes.push(match baseline.before {
+            Before::Number(old) => format!("switch {tree}/live/{lineage} from {old} to {number}"),
+            Before::Foreign => format!("replace {tree}/live/{lineage}, keeping a backup, by {number}"),
+            Before::Nothing | Before::Certbot => format!("make {tree}/live/{lineage} for {number}"),
+        });
+    }
+    changes.extend(node.joined_paths(lineage).iter().map(|path| format!("write {}", path.display())));
+    for service in node.services() {
+        changes.push(format!("run {}; {}", service.test.join(" "), service.reload.join(" ")));
+    }
+    let places = baseline.expectations.iter().map(|place| format!("see it served for {} at {}", place.name, place.address));
+    changes.extend(places);
+    changes
+}
