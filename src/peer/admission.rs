@@ -27,21 +27,30 @@ pub fn installed(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<
 }
 
 /// Checks the bundle itself, and that it does not take a step back.
-pub fn check(request: &Prepare, grant: &Grant, installed: Option<&Leaf>, now: i64) -> Result<(Bundle, Vec<String>), Halt> {
-    let bundle = Bundle::check(request.files.clone(), now).map_err(|error| Halt::refused(Step::Check, error))?;
+pub fn check(
+    request: &Prepare,
+    grant: &Grant,
+    installed: Option<&Leaf>,
+    now: i64,
+) -> Result<(Bundle, Vec<String>), Halt> {
+    let bundle = Bundle::check(request.files.clone(), now).map_err(|error| Halt::refused(Step::Check, error.to_string()))?;
     let mut notes = Vec::new();
     let Some(old) = installed else { return Ok((bundle, notes)) };
     if bundle.not_before() < old.not_before {
         let older = "the certificate is older than the installed one";
         if !request.wishes.force {
-            return Err(Halt::refused(Step::Check, format!("{older}; 'certcast resync --force' sends it all the same")));
+            return Err(Halt::refused(
+                Step::Check,
+                format!("{older}; 'certcast resync --force' sends it all the same"),
+            ));
         }
         if !grant.allow_older {
             let how = "add '--allow-older' to 'certcast receive' in its authorized_keys to let '--force' through";
             return Err(Halt::refused(Step::Policy, format!("{older} and this node accepts none; {how}")));
         }
     }
-    let missing: Vec<_> = old.names.iter().filter(|name| !bundle.names().contains(name)).map(Identifier::to_string).collect();
+    let missing: Vec<_> =
+        old.names.iter().filter(|name| !bundle.names().contains(name)).map(Identifier::to_string).collect();
     if !missing.is_empty() {
         let note = format!("the new certificate is no longer for {}", missing.join(", "));
         if request.refuse_missing_names {
@@ -59,7 +68,7 @@ pub fn before(letsencrypt: &Dir, live: Option<&Live>, request: &Prepare) -> Resu
     let conf = letsencrypt.path().join(&renewal);
     if conf.exists() {
         let conf = conf.display();
-        return Err(refused(
+        return Err(Halt::refused(
             Step::Tree,
             format!("certbot on this node renews this certificate itself ({conf}); move that file away, then: {adopt}"),
         ));

@@ -43,9 +43,10 @@ pub fn look(
     deadline: Deadline,
 ) -> Result<Baseline, Halt> {
     let live = Live::open(node.letsencrypt(), &request.lineage)?;
-    let before = match node.is_own() {
-        true => Before::Certbot,
-        false => admission::before(node.letsencrypt(), live.as_ref(), request)?,
+    let before = if node.is_own() {
+        Before::Certbot
+    } else {
+        admission::before(node.letsencrypt(), live.as_ref(), request)?
     };
     let tests = service::test(node.services());
     if let Err(unwilling) = &tests {

@@ -149,7 +149,9 @@ impl<'n> Ending<'n> {
     pub fn give_up(self, step: Step, cause: &str) -> Halt {
         match self.discard().and_then(|()| Ok(self.journal.close()?)) {
             Ok(()) => Halt::refused(step, cause),
-            Err(left) => Halt::refused(step, format!("{cause}; what was staged waits for 'certcast recover': {left:#}")),
+            Err(left) => {
+                Halt::refused(step, format!("{cause}; what was staged waits for 'certcast recover': {left:#}"))
+            }
         }
     }
 

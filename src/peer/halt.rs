@@ -11,8 +11,8 @@ pub struct Halt(pub Outcome);
 
 impl Halt {
     /// This node will not.
-    pub fn refused(step: Step, cause: impl ToString) -> Halt {
-        Halt(Outcome::Refused { step, cause: cause.to_string() })
+    pub fn refused(step: Step, cause: impl Into<String>) -> Halt {
+        Halt(Outcome::Refused { step, cause: cause.into() })
     }
 }
 

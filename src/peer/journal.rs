@@ -46,8 +46,7 @@ impl Journal {
     pub fn begin(state_dir: &Path, intent: Intent) -> Result<Journal, JournalError> {
         let path = state_dir.join(NAME);
         let failed = |error| JournalError::Io(path.clone(), error);
-        let mut file =
-            OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
         let record = Record::Begun(Box::new(intent.clone()));
         atomic::append_synced(&mut file, &line(&record).map_err(failed)?).map_err(failed)?;
         sync::sync_tree_files(&[&path]).map_err(failed)?;

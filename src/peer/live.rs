@@ -149,9 +149,8 @@ impl Live {
             Before::Nothing if shows_new(visible) && !self.dir.exists(&stage)? => {
                 self.dir.rename_noreplace(visible, &stage)?;
             }
-            Before::Nothing => {}
             Before::Foreign if shows_new(visible) => self.dir.exchange(&stage, visible)?,
-            Before::Foreign => {}
+            Before::Nothing | Before::Foreign => {}
             Before::Number(from) => {
                 let is_back = matches!(self.number(), Ok(Some(number)) if number == from);
                 let holds_old = matches!(self.number_of(&stage), Ok(Some(number)) if number == from);

@@ -37,7 +37,8 @@ impl Node {
     pub fn open(config: Config, is_own: bool) -> anyhow::Result<Node> {
         use std::os::unix::fs::DirBuilderExt;
         let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        make(&config.node.state).with_context(|| format!("cannot make the state directory {}", config.node.state.display()))?;
+        make(&config.node.state)
+            .with_context(|| format!("cannot make the state directory {}", config.node.state.display()))?;
         if !is_own {
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o755);
@@ -95,7 +96,11 @@ impl Node {
 
     /// The joined files of a lineage here.
     pub fn joined_paths(&self, lineage: &LineageName) -> Vec<PathBuf> {
-        self.services().iter().filter_map(|service| service.joined.as_ref()).map(|joined| joined.path(lineage)).collect()
+        self.services()
+            .iter()
+            .filter_map(|service| service.joined.as_ref())
+            .map(|joined| joined.path(lineage))
+            .collect()
     }
 
     /// The key's owner and mode: this node's own wish, else as on the primary.

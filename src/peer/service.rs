@@ -33,7 +33,12 @@ pub fn test(services: &[Service]) -> Result<Duration, Unwilling> {
 }
 
 /// Where any of these leafs is served now for these names.
-pub fn served(services: &[Service], names: &[Identifier], leafs: &[Digest], deadline: Deadline) -> Vec<(Expectation, Digest)> {
+pub fn served(
+    services: &[Service],
+    names: &[Identifier],
+    leafs: &[Digest],
+    deadline: Deadline,
+) -> Vec<(Expectation, Digest)> {
     let mut found = Vec::new();
     for service in services {
         for (place, shown) in probe::look(&probe::places(service), names, deadline) {

@@ -69,7 +69,7 @@ fn missing(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> R
     }
     let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(Part::ALL.to_vec()) };
     archive.missing(request.number, bundle.files()).map_err(|error| match error {
-        ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error),
+        ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error.to_string()),
         ArchiveError::Io(error) => error.into(),
     })
 }

@@ -34,12 +34,7 @@ pub struct Transaction<'n> {
 }
 
 /// Steps 1 to 6: from the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
-pub fn prepare<'n>(
-    node: &'n Node,
-    request: &Prepare,
-    grant: &Grant,
-    deadline: Deadline,
-) -> Result<Prepared<'n>, Halt> {
+pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
     let held = node.hold(deadline)?;
     if !node.is_own() && is_installed(node, request)? {
         return Err(Halt(Outcome::Unchanged));
@@ -115,7 +110,8 @@ fn plan(node: &Node, request: &Prepare, baseline: &Baseline) -> Vec<String> {
     for service in node.services() {
         changes.push(format!("run {}; {}", service.test.join(" "), service.reload.join(" ")));
     }
-    let places = baseline.expectations.iter().map(|place| format!("see it served for {} at {}", place.name, place.address));
+    let places =
+        baseline.expectations.iter().map(|place| format!("see it served for {} at {}", place.name, place.address));
     changes.extend(places);
     changes
 }

@@ -1,0 +1,190 @@
+//! One conversation, from hello to the last answer, as the peer sees it.
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use crate::model::deadline::Deadline;
+use crate::model::outcome::Outcome;
+use crate::peer::halt::Halt;
+use crate::peer::node::Node;
+use crate::peer::policy::Grant;
+use crate::peer::transaction::{self, Prepared, Transaction};
+use crate::peer::webroot::Webroots;
+use crate::peer::{admission, history};
+use crate::sys::timed::SharedDeadline;
+use crate::wire::banner;
+use crate::wire::frame::{self, FrameError};
+use crate::wire::message::{
+    CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId,
+};
+
+/// How long a caller may stay silent before its hello.
+pub const HELLO: Duration = Duration::from_secs(20);
+/// The longest conversation, whatever the caller asks for.
+const BUDGET_AT_MOST: Duration = Duration::from_secs(15 * 60);
+
+/// Serves one conversation. A transaction that is not committed when it ends, however it ends, is undone.
+///
+/// Reads and writes end at `limit`, which the caller's hello sets. Answers are best effort: a caller
+/// that is gone does not stop a committed transaction.
+pub fn serve(
+    node: &Node,
+    grant: &Grant,
+    input: &mut impl Read,
+    output: &mut impl Write,
+    limit: &SharedDeadline,
+) -> anyhow::Result<()> {
+    banner::write(output)?;
+    output.flush()?;
+    banner::read(input)?;
+    let mut session = Session { node, grant, waiting: None };
+    let mut deadline = None;
+    let end = loop {
+        let request = match frame::read(input) {
+            Ok(request) => request,
+            Err(end) => break end,
+        };
+        let reply = match (&request, deadline) {
+            (Request::Hello { node: caller, version, budget_ms }, None) => {
+                let until = Deadline::after(Duration::from_millis(*budget_ms).min(BUDGET_AT_MOST));
+                limit.set(until);
+                deadline = Some(until);
+                tracing::info!(%caller, version = %crate::model::escape::escaped(version), "conversation");
+                session.hello()
+            }
+            (Request::Hello { .. }, Some(_)) => rejected("a second hello"),
+            (_, None) => rejected("no hello"),
+            (_, Some(deadline)) => match grant.allows(&request) {
+                Ok(()) => session.answer(request, deadline),
+                Err(cause) => rejected(&cause),
+            },
+        };
+        frame::write(output, &reply)?;
+        if let Reply::Rejected { cause } = reply {
+            break FrameError::Malformed(cause);
+        }
+    };
+    if let FrameError::Malformed(cause) = &end {
+        // What cannot be understood is answered, so that the other side can show why.
+        _ = frame::write(output, &rejected(cause));
+    }
+    if let Some(transaction) = session.waiting.take() {
+        let outcome = transaction.abort(&format!("not committed: {end}"));
+        tracing::warn!(%outcome, "staged files removed");
+    }
+    match end {
+        FrameError::Closed => Ok(()),
+        other => Err(other.into()),
+    }
+}
+
+struct Session<'n> {
+    node: &'n Node,
+    grant: &'n Grant,
+    waiting: Option<Box<Transaction<'n>>>,
+}
+
+impl<'n> Session<'n> {
+    fn hello(&self) -> Reply {
+        Reply::Hello {
+            version: env!("CARGO_PKG_VERSION").into(),
+            node: self.node.config().node.name.clone(),
+            clock: jiff::Timestamp::now().as_second(),
+        }
+    }
+
+    fn answer(&mut self, request: Request, deadline: Deadline) -> Reply {
+        match request {
+            Request::Hello { .. } => rejected("a second hello"),
+            Request::Publish { challenges } if challenges.len() <= CHALLENGES_AT_MOST => {
+                Reply::Published { failures: self.webroots().publish(&challenges) }
+            }
+            Request::Withdraw { challenges } if challenges.len() <= CHALLENGES_AT_MOST => {
+                Reply::Withdrawn { failures: self.webroots().withdraw(&challenges) }
+            }
+            Request::Compare { lineages } if lineages.len() <= LINEAGES_AT_MOST => {
+                let installed = lineages.into_iter().map(|lineage| {
+                    let version = admission::installed(self.node.letsencrypt(), &lineage).unwrap_or_else(|error| {
+                        tracing::warn!(%lineage, %error, "cannot compare");
+                        None
+                    });
+                    Installed { lineage, version }
+                });
+                Reply::Compared { lineages: installed.collect() }
+            }
+            Request::Publish { .. } | Request::Withdraw { .. } | Request::Compare { .. } => rejected("too many at once"),
+            Request::Prepare(prepare) => self.prepare(&prepare, deadline),
+            Request::Commit { transaction } => match self.take(&transaction) {
+                Some(waiting) => concluded(waiting.commit()),
+                None => rejected("commit of a transaction that is not prepared"),
+            },
+            Request::Abort { transaction } => match self.take(&transaction) {
+                Some(waiting) => concluded(waiting.abort("held back by the primary")),
+                None => rejected("abort of a transaction that is not prepared"),
+            },
+            Request::Recall { transaction } => self.recall(&transaction, deadline),
+        }
+    }
+
+    fn prepare(&mut self, request: &Prepare, deadline: Deadline) -> Reply {
+        if self.waiting.is_some() {
+            return rejected("another transaction is prepared in this conversation");
+        }
+        match transaction::prepare(self.node, request, self.grant, deadline) {
+            Ok(Prepared::Waiting(transaction)) => {
+                let reply = Reply::Prepared { transaction: transaction.id().clone() };
+                self.waiting = Some(transaction);
+                reply
+            }
+            Ok(Prepared::Planned(changes)) => Reply::Planned { changes },
+            Err(Halt(outcome)) => {
+                if outcome != Outcome::Unchanged {
+                    tracing::warn!(lineage = %request.lineage, %outcome, "not prepared");
+                }
+                concluded(outcome)
+            }
+        }
+    }
+
+    fn take(&mut self, id: &TransactionId) -> Option<Box<Transaction<'n>>> {
+        self.waiting.take_if(|waiting| waiting.id() == id)
+    }
+
+    /// Waits for the process that may still be committing it, then says how it ended.
+    fn recall(&mut self, id: &TransactionId, deadline: Deadline) -> Reply {
+        let outcome = match self.node.hold(deadline) {
+            Err(Halt(outcome)) => outcome,
+            Ok(_held) => history::recall(self.node.state(), id)
+                .unwrap_or_else(|| Outcome::Pending { cause: "the transaction was never committed there".into() }),
+        };
+        concluded(outcome)
+    }
+
+    fn webroots(&self) -> Webroots<'_> {
+        let config = self.node.config();
+        Webroots {
+            default: &config.node.webroot,
+            by_name: &config.node.webroots,
+            state: &config.node.state,
+            keep: config.challenge.keep_tokens,
+        }
+    }
+}
+
+fn concluded(outcome: Outcome) -> Reply {
+    tracing::info!(%outcome, "concluded");
+    Reply::Concluded { outcome }
+}
+
+fn rejected(cause: &str) -> Reply {
+    Reply::Rejected { cause: cause.into() }
+}
+
+/// Standard input and output as a conversation's two ways.
+pub fn standard_streams() -> io::Result<(impl Read, impl Write, SharedDeadline)> {
+    use crate::sys::timed::{self, TimedReader, TimedWriter};
+    let limit = SharedDeadline::new(Deadline::after(HELLO));
+    let input = TimedReader::new(timed::stdin()?, &limit);
+    let output = TimedWriter::new(timed::stdout()?, &limit);
+    Ok((io::BufReader::new(input), output, limit))
+}
