@@ -202,7 +202,10 @@ fn time_or(given: Option<&Text<Span>>, seconds: u64) -> Duration {
 
 fn unique<K: Ord + Display, V>(table: &str, pairs: Pairs<K, V>) -> Result<BTreeMap<K, Spanned<Text<V>>>, Fault> {
     let mut map = BTreeMap::new();
-    for (key, value) in pairs.0 {
+    let mut pairs = pairs.0;
+    // The parser gives them sorted by name; of two, the one further down is the second.
+    pairs.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in pairs {
         let at = key.span();
         let key = key.into_inner().0;
         if map.contains_key(&key) {

@@ -12,14 +12,6 @@ use super::diagnostic::Fault;
 use super::raw::RawAlert;
 use super::value::Text;
 
-/// Which keys a kind of route takes. What is true is allowed; what is needed says [`route`].
-struct Takes {
-    url: bool,
-    argv: bool,
-    mail: bool,
-    secret: bool,
-}
-
 impl AlertKind {
     fn name(self) -> &'static str {
         match self {
@@ -34,12 +26,6 @@ impl AlertKind {
             AlertKind::Healthcheck => "healthcheck",
         }
     }
-
-    fn takes(self) -> Takes {
-        let mail = self == AlertKind::Email;
-        let argv = self == AlertKind::Exec;
-        Takes { url: !argv && self != AlertKind::Slack, argv, mail, secret: !argv }
-    }
 }
 
 pub(super) fn alert(raw: RawAlert) -> Result<Alert, Fault> {
@@ -53,7 +39,7 @@ pub(super) fn alert(raw: RawAlert) -> Result<Alert, Fault> {
             _ => None,
         };
         if let Some(what) = needed {
-            return Err(needs(kind, at, format!("secret_file or secret_env, which keeps {what}")));
+            return Err(needs(kind, at, &format!("secret_file or secret_env, which keeps {what}")));
         }
     }
     let events = match raw.events {
@@ -85,15 +71,15 @@ pub(super) fn alert(raw: RawAlert) -> Result<Alert, Fault> {
 }
 
 fn refuse_foreign(kind: AlertKind, raw: &RawAlert) -> Result<(), Fault> {
-    let takes = kind.takes();
+    let (mail, exec) = (kind == AlertKind::Email, kind == AlertKind::Exec);
     let keys = [
-        ("url", raw.url.as_ref().map(Spanned::span), takes.url),
-        ("argv", raw.argv.as_ref().map(Spanned::span), takes.argv),
-        ("from", raw.from.as_ref().map(Spanned::span), takes.mail),
-        ("recipients", raw.recipients.as_ref().map(Spanned::span), takes.mail),
-        ("user", raw.user.as_ref().map(Spanned::span), takes.mail),
-        ("secret_file", raw.secret_file.as_ref().map(Spanned::span), takes.secret),
-        ("secret_env", raw.secret_env.as_ref().map(Spanned::span), takes.secret),
+        ("url", raw.url.as_ref().map(Spanned::span), !exec && kind != AlertKind::Slack),
+        ("argv", raw.argv.as_ref().map(Spanned::span), exec),
+        ("from", raw.from.as_ref().map(Spanned::span), mail),
+        ("recipients", raw.recipients.as_ref().map(Spanned::span), mail),
+        ("user", raw.user.as_ref().map(Spanned::span), mail),
+        ("secret_file", raw.secret_file.as_ref().map(Spanned::span), !exec),
+        ("secret_env", raw.secret_env.as_ref().map(Spanned::span), !exec),
     ];
     for (key, span, taken) in keys {
         let Some(span) = span.filter(|_| !taken) else { continue };
@@ -129,7 +115,7 @@ type Places = (
 fn route(kind: AlertKind, at: Range<usize>, has_secret: bool, places: Places) -> Result<Route, Fault> {
     let (url, program, from, recipients, user) = places;
     let url = url.map(|url| fitting_scheme(kind, url)).transpose()?;
-    let missing = |what: &str| needs(kind, at.clone(), format!("`{what}`"));
+    let missing = |what: &str| needs(kind, at.clone(), &format!("`{what}`"));
     let needed_url = |url: Option<Url>| url.ok_or_else(|| missing("url"));
     Ok(match kind {
         AlertKind::Telegraf => Route::Telegraf(needed_url(url)?),
@@ -140,7 +126,7 @@ fn route(kind: AlertKind, at: Range<usize>, has_secret: bool, places: Places) ->
         AlertKind::Pagerduty => Route::PagerDuty(or_default(url, "https://events.pagerduty.com/v2/enqueue", &at)?),
         AlertKind::Exec => Route::Exec(argv(program.ok_or_else(|| missing("argv"))?)?),
         AlertKind::Healthcheck => match (&url, has_secret) {
-            (None, false) => return Err(needs(kind, at, "`url`, or secret_file or secret_env, which keeps it".into())),
+            (None, false) => return Err(needs(kind, at, "`url`, or secret_file or secret_env, which keeps it")),
             (Some(_), true) => {
                 return Err(Fault::new(
                     at,
@@ -185,6 +171,6 @@ fn or_default(url: Option<Url>, default: &str, at: &Range<usize>) -> Result<Url,
     url.map_or_else(|| Url::parse(default).map_err(|error| Fault::new(at.clone(), error.to_string(), default)), Ok)
 }
 
-fn needs(kind: AlertKind, at: Range<usize>, what: String) -> Fault {
+fn needs(kind: AlertKind, at: Range<usize>, what: &str) -> Fault {
     Fault::new(at, format!("an alert to {} lacks a key", kind.name()), format!("needs {what}"))
 }

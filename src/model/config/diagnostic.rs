@@ -1,4 +1,4 @@
-//! Where a configuration is wrong, shown as compilers do: file:line:column, the line, a caret.
+//! Where a configuration is wrong, shown as compilers do: file, line and column, the line itself, a caret.
 
 use std::fmt;
 use std::ops::Range;
@@ -36,19 +36,30 @@ impl Fault {
             None => (message, ""),
         };
         let mut label = expected.to_owned();
-        let quoted =
-            |text: &str| text.split_once('`').and_then(|(_, rest)| rest.rsplit_once('`')).map(|(q, _)| q.to_owned());
-        let text = if found.starts_with("unknown field ") {
-            let key = quoted(found).unwrap_or_default();
-            if let Some(meant) = expected.split('`').skip(1).step_by(2).find(|known| is_close(&key, known)) {
+        if found.starts_with("unknown ") {
+            let given =
+                found.split_once('`').and_then(|(_, rest)| rest.rsplit_once('`')).map_or("", |(given, _)| given);
+            if let Some(meant) = expected.split('`').skip(1).step_by(2).find(|known| is_close(given, known)) {
                 label = format!("{label}; did you mean `{meant}`?");
             }
-            found.replacen("field", "key", 1)
-        } else if found.starts_with("missing field ") {
-            found.replacen("field", "key", 1)
+        }
+        // The words of this file's format and not serde's.
+        let label = if found == "invalid type: map" && expected == "expected a sequence" {
+            "expected a list; a list of tables is written with two brackets, such as [[peer]]".to_owned()
         } else {
-            found.to_owned()
+            label.replace("a sequence", "a list")
         };
+        let text = [
+            ("unknown field ", "unknown key "),
+            ("missing field ", "missing key "),
+            ("unknown variant ", "unknown value "),
+            ("invalid type: map", "wrong type: a table"),
+            ("invalid type: sequence", "wrong type: a list"),
+            ("invalid type: ", "wrong type: "),
+        ]
+        .iter()
+        .find_map(|(theirs, ours)| found.strip_prefix(theirs).map(|rest| format!("{ours}{rest}")))
+        .unwrap_or_else(|| found.to_owned());
         Fault::new(error.span().unwrap_or(0..0), text, label)
     }
 }
@@ -74,8 +85,10 @@ impl Diagnostic {
         let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
         let mut line = source[line_start..line_end].trim_end();
         let mut hidden = "";
-        if let Some((key, _)) = line.split_once('=').filter(|(key, _)| fault.secret || names_a_secret(key)) {
-            line = &line[..=key.len()];
+        if let Some(equal) =
+            line.match_indices('=').map(|(at, _)| at).find(|at| fault.secret || names_a_secret(&line[..*at]))
+        {
+            line = &line[..=equal];
             hidden = " …";
         }
         let (from, to) = (start - line_start, (end - line_start).min(line.len()));
@@ -145,12 +158,15 @@ fn floor_char(source: &str, at: usize) -> usize {
     (0..=at.min(source.len())).rev().find(|at| source.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// Whether somebody put a secret under this key, which no message may repeat: there is no such key
-/// here, but the line of an unknown one would be shown.
-fn names_a_secret(key: &str) -> bool {
-    let key = key.trim().to_ascii_lowercase();
-    let ours = matches!(key.as_str(), "secret_file" | "secret_env" | "keep_tokens" | "key_mode" | "key_group");
-    !ours && ["secret", "pass", "token", "key", "auth", "credential"].iter().any(|word| key.contains(word))
+/// Whether the text before an equal sign ends in a key whose value may be a secret, which no message
+/// may repeat. No key here holds one, but somebody may put it there, and the line would be shown.
+fn names_a_secret(before: &str) -> bool {
+    let key = before.trim_end().trim_end_matches(['"', '\'']);
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let key = key.rsplit(|c| !word(c)).next().unwrap_or_default().to_ascii_lowercase();
+    let harmless = matches!(key.as_str(), "secret_file" | "keep_tokens" | "key_mode" | "key_group");
+    let words = ["secret", "pass", "pw", "token", "key", "auth", "credential", "url"];
+    !harmless && words.iter().any(|word| key.contains(word))
 }
 
 /// Whether one was probably meant when the other was typed: at most two edits, fewer in short words.
@@ -204,6 +220,9 @@ mod tests {
             let shown = show("password = \"hunter2\"", at);
             assert!(shown.contains("1 | password = …") && !shown.contains("hunter"), "{shown}");
         }
+        let inline = show("alert = [{ to = \"x\", \"api-key\" = \"hunter2\" }]", 16..19);
+        assert!(inline.contains("\"x\", \"api-key\" = …") && !inline.contains("hunter"), "{inline}");
+        assert!(show("secret_file = \"x\"", 14..17).contains("secret_file = \"x\""));
     }
 
     #[test]

@@ -32,8 +32,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         return Err(ConfigError::TooLarge(path.into()));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        ConfigError::NotUtf8 { path: path.into(), line: good.iter().filter(|byte| **byte == b'\n').count() + 1 }
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        ConfigError::NotUtf8 { path: path.into(), line: good.matches('\n').count() + 1 }
     })
 }
 

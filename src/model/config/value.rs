@@ -40,14 +40,31 @@ pub(super) struct Text<T>(pub T);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map(Text).map_err(D::Error::custom)
+        struct Read<T>(PhantomData<T>);
+
+        // Read inside the visitor: an error from here gets this string's place, one that is made
+        // after `String::deserialize` the place of the whole list.
+        impl<T: FromStr<Err: Display>> Visitor<'_> for Read<T> {
+            type Value = Text<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                text.parse().map(Text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Read(PhantomData))
     }
 }
 
 /// A table whose keys are the user's own. A map type would let a second spelling of one key
 /// ("A.example", "a.example") silently replace the first.
 #[derive(Debug)]
-pub(super) struct Pairs<K, V>(pub Vec<(Spanned<Text<K>>, Spanned<Text<V>>)>);
+pub(super) struct Pairs<K, V>(pub Vec<Pair<K, V>>);
+
+type Pair<K, V> = (Spanned<Text<K>>, Spanned<Text<V>>);
 
 impl<K, V> Default for Pairs<K, V> {
     fn default() -> Self {

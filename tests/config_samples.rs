@@ -1,0 +1,179 @@
+//! Every sample configuration is a test: those in `examples/` are right, those in
+//! `tests/config-samples/` are wrong, each in the way that its `.expected` file says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use certcast::model::config::{Config, KEYS, ProbeTarget, Require, Transport, load};
+
+/// The files of a directory that end so, by their paths relative to the repository's root, where
+/// cargo runs tests; messages show them as given.
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut found: Vec<PathBuf> = entries.unwrap_or_else(|error| panic!("{directory}: {error}"));
+    found.retain(|path| path.extension().is_some_and(|e| e == extension));
+    found.sort();
+    found
+}
+
+#[test]
+fn every_example_is_accepted() {
+    let examples = files("examples", "toml");
+    let names: Vec<_> = examples.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["load-balancer.toml", "peer.toml", "primary.toml", "two-servers.toml"]);
+    for path in examples {
+        if let Err(error) = load(&path) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_means_what_it_says() {
+    let config = load(Path::new("examples/load-balancer.toml")).unwrap();
+    assert_eq!(config.services[0].test, ["nginx", "-t"]);
+    assert_eq!(config.services[0].reload, ["nginx", "-s", "reload"]);
+    assert_eq!(config.services[0].probe, [ProbeTarget::Port(443)]);
+    assert_eq!(config.peers[0].ssh.to_string(), "root@10.0.0.12:22");
+    assert_eq!(config.peers[0].addresses, ["10.0.0.12".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!((config.challenge.require, config.deploy.require), (Require::All, Require::Reachable));
+    assert_eq!(config.challenge.fronts.len(), 2);
+
+    let config = load(Path::new("examples/primary.toml")).unwrap();
+    let (mail, rehearsal) = (&config.peers[1], &config.peers[2]);
+    let lineage = |text: &str| text.parse().unwrap();
+    assert!(mail.wants(&lineage("imap.site.com")) && !mail.wants(&lineage("www.site.com")));
+    assert_eq!((mail.transport, rehearsal.transport), (Transport::SystemSsh, Transport::Local));
+    assert!(mail.addresses.is_empty() && rehearsal.receive.is_empty());
+    assert_eq!(config.deploy.name_on_peers(&lineage("www.site.com-0001")).as_str(), "www.site.com");
+    assert_eq!(config.deploy.name_on_peers(&lineage("other")).as_str(), "other");
+    assert_eq!(config.deploy.budget, Duration::from_secs(120));
+}
+
+#[test]
+fn an_empty_file_is_a_node_with_the_defaults_and_the_host_name() {
+    let config = Config::parse("", Path::new("x")).unwrap();
+    assert!(config.services.is_empty() && config.peers.is_empty() && config.alerts.is_empty());
+    assert_eq!(config.node.letsencrypt, Path::new("/etc/letsencrypt"));
+    assert_eq!(config.node.name.as_str(), fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim_end());
+}
+
+#[test]
+fn every_wrong_sample_has_its_exact_error() {
+    let samples = files("tests/config-samples", "toml");
+    let expectations = files("tests/config-samples", "expected");
+    let stems = |paths: &[PathBuf]| -> BTreeSet<_> { paths.iter().map(|path| path.with_extension("")).collect() };
+    assert!(samples.len() > 50);
+    assert_eq!(stems(&samples), stems(&expectations), "a sample lacks its .expected file, or the reverse");
+
+    let mut wrong = String::new();
+    for path in samples {
+        let expected = fs::read_to_string(path.with_extension("expected")).unwrap();
+        let shown = match load(&path) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if shown != expected.trim_end() {
+            wrong.extend([&path.display().to_string(), ":\n", &shown, "\n\n"]);
+        }
+    }
+    assert!(wrong.is_empty(), "these say something else than expected:\n\n{wrong}");
+}
+
+#[test]
+fn no_wrong_sample_repeats_a_secret() {
+    for path in files("tests/config-samples", "toml") {
+        let error = load(&path).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[test]
+fn the_key_list_is_what_the_parser_takes() {
+    let keys_after_expected = |text: &str| -> Vec<String> {
+        let error = Config::parse(text, Path::new("x")).unwrap_err().to_string();
+        let (_, expected) = error.split_once("expected one of ").unwrap_or_else(|| panic!("{error}"));
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let sorted = |mut keys: Vec<String>| {
+        keys.sort();
+        keys
+    };
+    let tables = KEYS.iter().map(|(table, _)| table.trim_matches(['[', ']']).to_owned()).collect();
+    assert_eq!(sorted(keys_after_expected("__x = 1")), sorted(tables));
+    for (table, keys) in KEYS {
+        // `[ssh]` has few enough keys that serde still says "one of".
+        assert_eq!(keys_after_expected(&format!("{table}\n__x = 1")), *keys, "{table}");
+    }
+}
+
+/// The text between one table's beginning and the next that is another's.
+fn section<'a>(text: &'a str, table: &str, begins: impl Fn(&str) -> bool) -> Vec<&'a str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if begins(line) {
+            inside = line.contains(table);
+        }
+        if inside {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_full_example_shows_every_key() {
+    let text = fs::read_to_string("examples/primary.toml").unwrap();
+    for (table, keys) in KEYS {
+        let lines = section(&text, table, |line| line.starts_with('['));
+        for key in *keys {
+            let shows = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+            assert!(lines.iter().any(shows), "examples/primary.toml does not show {key} in {table}");
+        }
+    }
+}
+
+#[test]
+fn the_commented_values_of_the_full_example_are_accepted_and_the_default_ones_change_nothing() {
+    let text = fs::read_to_string("examples/primary.toml").unwrap();
+    let config = load(Path::new("examples/primary.toml")).unwrap();
+    let (mut defaults, mut everything) = (String::new(), String::new());
+    for line in text.lines() {
+        let commented = line.strip_prefix("# ").filter(|rest| {
+            rest.split_once(" = ").is_some_and(|(key, _)| KEYS.iter().any(|(_, keys)| keys.contains(&key)))
+        });
+        let is_default = !line.contains("# default: ");
+        defaults.extend([commented.filter(|_| is_default).unwrap_or(line), "\n"]);
+        // A user without a password is half a login.
+        everything.extend([commented.filter(|rest| !rest.starts_with("user")).unwrap_or(line), "\n"]);
+    }
+    let parse = |text: &str| Config::parse(text, Path::new("examples/primary.toml")).unwrap_or_else(|e| panic!("{e}"));
+    assert_ne!(defaults, text);
+    assert_eq!(parse(&defaults), config, "a line that shows a default shows something else");
+    assert_ne!(parse(&everything), config);
+}
+
+#[test]
+fn the_reference_lists_exactly_the_keys() {
+    let text = fs::read_to_string("docs/configuration.md").unwrap();
+    for (table, keys) in KEYS {
+        let lines = section(&text, &format!("`{table}`"), |line| line.starts_with("## "));
+        let rows = lines.iter().skip_while(|line| !line.starts_with("| key |")).skip(2);
+        let listed: Vec<_> = rows
+            .take_while(|line| line.starts_with('|'))
+            .map(|row| row.split('`').nth(1).unwrap_or_default())
+            .collect();
+        assert_eq!(listed, *keys, "docs/configuration.md, {table}");
+    }
+}
+
+#[test]
+fn the_error_in_the_reference_is_the_one_that_is_shown() {
+    let text = fs::read_to_string("docs/configuration.md").unwrap();
+    let error = Config::parse("[node]\nwebrot = \"/srv/www\"\n", Path::new("/etc/certcast/config.toml")).unwrap_err();
+    assert!(text.contains(&format!("```\n{error}\n```")), "docs/configuration.md does not show this:\n{error}");
+}
