@@ -38,6 +38,7 @@ impl Ca {
             "tlsPort": 443,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
+            "certificateValidityPeriod": 90 * 86_400,
         }});
         host.write("/etc/pebble/config.json", config.to_string());
         let line = format!("exec pebble -config /etc/pebble/config.json -dnsserver {}:53 >{LOG} 2>&1", dns.host().v4());

@@ -1,9 +1,9 @@
 //! The DNS server of a lab: dnsmasq, which hands out the addresses of a name in another order each time.
 
-use std::fmt::Write;
-use std::net::IpAddr;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -42,8 +42,17 @@ impl Dns {
         let records = format!("--addn-hosts={RECORDS}");
         let log = format!("--log-facility={LOG}");
         host.run([
-            "dnsmasq", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--local=/#/", &records, "--user=root",
-            "--group=root", "--pid-file=/run/dnsmasq.pid", "--log-queries", &log,
+            "dnsmasq",
+            "--conf-file=/dev/null",
+            "--no-hosts",
+            "--no-resolv",
+            "--local=/#/",
+            &records,
+            "--user=root",
+            "--group=root",
+            "--pid-file=/run/dnsmasq.pid",
+            "--log-queries",
+            &log,
         ])
         .ok();
         let server = wait::some("dnsmasq runs", || host.processes("dnsmasq").first().copied());
@@ -85,7 +94,20 @@ impl Dns {
 
     /// How often a record of this name was asked for, by anyone.
     pub fn questions(&self, name: &str) -> usize {
-        self.host.text(LOG).lines().filter(|line| line.contains("query[") && line.contains(&format!(" {name} "))).count()
+        self.host
+            .text(LOG)
+            .lines()
+            .filter(|line| line.contains("query[") && line.contains(&format!(" {name} ")))
+            .count()
+    }
+
+    /// The address that came first in each answer for this name, oldest answer first.
+    pub fn first_answers(&self, name: &str) -> Vec<String> {
+        let log = self.host.text(LOG);
+        let lines: Vec<&str> = log.lines().collect();
+        let asked_and_told = lines.windows(2).filter(|pair| pair[0].contains("query[") && pair[1].contains(RECORDS));
+        let of_name = asked_and_told.filter(|pair| pair[1].contains(&format!(" {name} is ")));
+        of_name.filter_map(|pair| pair[1].rsplit(' ').next().map(str::to_owned)).collect()
     }
 
     fn readings(&self) -> usize {

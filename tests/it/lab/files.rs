@@ -135,7 +135,11 @@ impl Host {
     pub fn tree(&self, path: &str) -> Vec<Entry> {
         let top = self.path(path);
         let found = walkdir::WalkDir::new(&top).min_depth(1).sort_by_file_name();
-        found.into_iter().filter(|entry| entry.as_ref().is_ok() || top.exists()).map(|entry| describe(&top, &entry.unwrap())).collect()
+        found
+            .into_iter()
+            .filter(|entry| entry.as_ref().is_ok() || top.exists())
+            .map(|entry| describe(&top, &entry.unwrap()))
+            .collect()
     }
 
     /// A small disk at a directory, made if need be: `options` as for tmpfs, such as `size=64k` or `nr_inodes=20`.
@@ -166,7 +170,13 @@ fn describe(top: &Path, found: &walkdir::DirEntry) -> Entry {
     let (is_link, is_file) = (kind.is_symlink(), kind.is_file());
     Entry {
         path: found.path().strip_prefix(top).unwrap().to_owned(),
-        kind: if kind.is_dir() { 'd' } else if is_link { 'l' } else { 'f' },
+        kind: if kind.is_dir() {
+            'd'
+        } else if is_link {
+            'l'
+        } else {
+            'f'
+        },
         mode: metadata.mode() & 0o7777,
         owner: (metadata.uid(), metadata.gid()),
         target: is_link.then(|| std::fs::read_link(found.path()).unwrap()),

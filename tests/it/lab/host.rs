@@ -83,13 +83,19 @@ impl Host {
         Command::new(enter_network(self.init), ["ip", "link", "set", &self.name, state]).run().ok();
     }
 
-    /// The processes here (those of its network namespace) whose argv, joined by blanks, contains `words`.
+    /// The processes here whose argv, joined by blanks, contains `words`.
     pub fn processes(&self, words: &str) -> Vec<Pid> {
-        let network = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/ns/net"));
-        let here = network(self.holder).unwrap();
-        let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        // By network: a process may have gone on to a mount namespace of its own. And by pid namespace, for the
+        // `nsenter` through which a program was started has entered the one but not the other.
+        let home = |pid: Pid| {
+            let space = |kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+            Some((space("net")?, space("pid")?))
+        };
+        let here = home(self.holder);
+        let all =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         all.map(Pid::from_raw)
-            .filter(|pid| network(*pid).is_ok_and(|other| other == here))
+            .filter(|pid| home(*pid) == here)
             .filter(|pid| argv(*pid).is_some_and(|line| line.contains(words)))
             .collect()
     }

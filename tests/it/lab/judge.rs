@@ -30,7 +30,8 @@ impl Lab {
             IpAddr::V6(v6) => format!("[{v6}]"),
         };
         let pinned = format!("::{address}:");
-        let words = ["curl", "--silent", "--show-error", "--insecure", "--max-time", "8", "--write-out", "\n%{http_code}"];
+        let words =
+            ["curl", "--silent", "--show-error", "--insecure", "--max-time", "8", "--write-out", "\n%{http_code}"];
         let got = self.visitor(words).args(["--connect-to", &pinned, url]).deadline(VISIT).run();
         let text = got.stdout();
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", "000"));

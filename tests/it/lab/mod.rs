@@ -11,7 +11,7 @@
 //! The lab dies with the thread that raised it (`init.sh` says how), so it stays where it was raised. Labs do not know of each
 //! other: the same names and addresses serve in any number of them at once.
 
-#![allow(dead_code, reason = "a fixture offers more than the tests of one day use")]
+#![allow(dead_code, unused_imports, reason = "a fixture offers more than the tests of one day use")]
 
 mod bundle;
 mod ca;
@@ -96,6 +96,16 @@ impl Lab {
     /// A bundle for these names with other dates.
     pub fn bundle_valid(&self, names: &[&str], validity: Validity) -> Bundle {
         self.issuer.issue(names, validity)
+    }
+
+    /// The root certificate, as PEM, under which [`Lab::bundle`] issues.
+    pub fn root(&self) -> Vec<u8> {
+        self.issuer.root()
+    }
+
+    /// Process 1 of the lab as the test sees it: what everything here dies with.
+    pub fn init(&self) -> nix::unistd::Pid {
+        self.namespaces.init()
     }
 
     /// A program on the bridge itself, in nobody's place: a visitor from the internet who sees the machine's files.

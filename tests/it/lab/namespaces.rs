@@ -29,7 +29,18 @@ impl Namespaces {
         let complaints = tempfile::tempfile().unwrap();
         let script = repository().join("tests/it/lab/init.sh");
         let mut outer = Program::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--fork", "--kill-child", "--pid", "--net", "--mount", "--uts", "--ipc"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--fork",
+                "--kill-child",
+                "--pid",
+                "--net",
+                "--mount",
+                "--uts",
+                "--ipc",
+            ])
             .arg(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -55,10 +66,14 @@ impl Namespaces {
         for (name, number) in wanted {
             writeln!(orders, "host {name} {number} {shown}").unwrap();
         }
-        let mut up: Vec<(usize, Pid)> = wanted.iter().map(|_| self.answer()).map(|answer| {
-            let name = answer.split(' ').nth(1).unwrap();
-            (wanted.iter().position(|(known, _)| *known == name).unwrap(), pid_at_end(&answer))
-        }).collect();
+        let mut up: Vec<(usize, Pid)> = wanted
+            .iter()
+            .map(|_| self.answer())
+            .map(|answer| {
+                let name = answer.split(' ').nth(1).unwrap();
+                (wanted.iter().position(|(known, _)| *known == name).unwrap(), pid_at_end(&answer))
+            })
+            .collect();
         up.sort_by_key(|(position, _)| *position);
         up.into_iter().map(|(_, holder)| holder).collect()
     }

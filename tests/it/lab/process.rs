@@ -150,7 +150,9 @@ impl Running {
         }
         let _ = waiter.join();
         let (stdout, stderr) = (contents(&self.stdout), contents(&self.stderr));
-        let finished = Finished { line: self.line.clone(), status: status.unwrap_or_default(), stdout, stderr };
+        // Without a status it was killed just now; what it wrote is the only trace.
+        let killed = ExitStatus::from_raw(Signal::SIGKILL as i32);
+        let finished = Finished { line: self.line.clone(), status: status.unwrap_or(killed), stdout, stderr };
         assert!(status.is_some(), "not done after {:?}: {finished}", self.deadline);
         finished
     }

@@ -19,7 +19,8 @@ impl Lab {
         write!(config, "\n[ssh]\nidentity = \"{IDENTITY}\"\nknown_hosts = \"{KNOWN_HOSTS}\"\n").unwrap();
         for peer in self.peers() {
             let (name, v4, v6) = (peer.name(), peer.v4(), peer.v6());
-            write!(config, "\n[[peer]]\nname = \"{name}\"\nssh = \"root@{v4}:22\"\naddresses = [\"{v4}\", \"{v6}\"]\n").unwrap();
+            write!(config, "\n[[peer]]\nname = \"{name}\"\nssh = \"root@{v4}:22\"\naddresses = [\"{v4}\", \"{v6}\"]\n")
+                .unwrap();
             peer.write(CONFIG, node(peer));
             peer.authorize(&key, Grant::Receive { role: "deploy", only: &[] });
         }
