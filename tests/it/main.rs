@@ -5,4 +5,6 @@
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod lab_ends;
+#[cfg(test)]
 mod lab_holds;

@@ -1,5 +1,7 @@
 //! The files of one certificate version, good or broken in a chosen way.
 
+use std::fmt::Write;
+
 use openssl::hash::MessageDigest;
 use openssl::x509::X509;
 
@@ -77,5 +79,9 @@ impl Bundle {
 /// The SHA-256 of the first certificate in a PEM.
 pub(super) fn fingerprint(pem: &[u8]) -> String {
     let digest = X509::from_pem(pem).unwrap().digest(MessageDigest::sha256()).unwrap();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::new();
+    for byte in digest.iter() {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
 }

@@ -1,4 +1,4 @@
-//! Real certbots: Debian's and the newest of PyPI.
+//! Real certbots: Debian's and the newest of `PyPI`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::process::Command;
 pub enum Certbot {
     /// The package's.
     Debian,
-    /// The newest of PyPI, in the environment that `./tests/run` makes.
+    /// The newest of `PyPI`, in the environment that `./tests/run` makes.
     Pypi,
 }
 
@@ -32,7 +32,7 @@ impl Host {
     }
 }
 
-/// Where PyPI's certbot is.
+/// Where `PyPI`'s certbot is.
 pub fn environment() -> PathBuf {
     let elsewhere = std::env::var_os("CERTCAST_TEST_CERTBOT").map(PathBuf::from);
     elsewhere.unwrap_or_else(|| repository().join("target/certbot-venv"))

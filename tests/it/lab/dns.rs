@@ -84,7 +84,9 @@ impl Dns {
         }
         let mut file = String::new();
         for (name, addresses) in records.iter() {
-            addresses.iter().for_each(|address| writeln!(file, "{address} {name}").unwrap());
+            for address in addresses {
+                writeln!(file, "{address} {name}").unwrap();
+            }
         }
         self.host.write(RECORDS, file);
         let before = self.readings();

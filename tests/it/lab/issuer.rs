@@ -91,16 +91,12 @@ impl Authority {
         let mut builder = certificate(name, &key, -365 * DAY, 3650 * DAY);
         builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
         builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build().unwrap()).unwrap();
-        match above {
-            Some(above) => {
-                builder.set_issuer_name(above.certificate.subject_name()).unwrap();
-                builder.sign(&above.key, MessageDigest::sha256()).unwrap();
-            }
-            None => {
-                builder.set_issuer_name(&subject(name)).unwrap();
-                builder.sign(&key, MessageDigest::sha256()).unwrap();
-            }
-        }
+        let (issuer, signer) = match above {
+            Some(above) => (above.certificate.subject_name().to_owned().unwrap(), &above.key),
+            None => (subject(name), &key),
+        };
+        builder.set_issuer_name(&issuer).unwrap();
+        builder.sign(signer, MessageDigest::sha256()).unwrap();
         Authority { key, certificate: builder.build() }
     }
 }

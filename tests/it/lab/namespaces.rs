@@ -61,6 +61,7 @@ impl Namespaces {
     /// Orders hosts, all at once, and returns what holds each, in the order asked.
     pub fn hosts(&mut self, wanted: &[(&str, u8)]) -> Vec<Pid> {
         let shown: Vec<OsString> = shown().into_iter().map(PathBuf::into_os_string).collect();
+        assert!(shown.iter().all(|path| !path.to_string_lossy().contains(char::is_whitespace)), "a blank in {shown:?}");
         let shown = shown.join(OsStr::new(" ")).into_string().unwrap();
         let orders = self.orders.as_mut().expect("open until dropped");
         for (name, number) in wanted {

@@ -71,7 +71,9 @@ impl Raise {
         let ca_host = self.ca.then(|| hosts.pop()).flatten();
         let dns = Dns::start(hosts.pop().expect("the last but the CA"));
         let ca = ca_host.map(|host| Ca::start(host, &dns, &issuer));
-        starting.into_iter().for_each(|daemon| drop(daemon.wait().ok()));
+        for daemon in starting {
+            daemon.wait().ok();
+        }
         for host in &hosts {
             host.await_listener(22);
             host.await_listener(80);

@@ -68,7 +68,7 @@ impl Host {
             Grant::Shell => String::new(),
             Grant::Forced(command) => format!("restrict,command=\"{command}\" "),
             Grant::Receive { role, only } => {
-                let only: String = only.iter().map(|name| format!(" --only {name}")).collect();
+                let only = only.iter().flat_map(|name| [" --only ", name]).collect::<String>();
                 format!("restrict,command=\"/usr/local/bin/certcast receive --role {role}{only}\" ")
             }
         };
