@@ -1,0 +1,10 @@
+//! The integration tests: certcast and the parts it works with, on hosts of a lab.
+//!
+//! Run by `./tests/run`, which installs what the lab needs; every test wants root.
+
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod lab_ends;
+#[cfg(test)]
+mod lab_holds;
