@@ -4,6 +4,8 @@
 //! `docs/architecture.md`. Dependencies point one way only:
 //! `command` → `primary` *or* `peer` → `wire` → `sys` → `model`.
 
+pub mod cli;
+pub mod command;
 pub mod model;
 pub mod peer;
 pub mod primary;

@@ -2,6 +2,16 @@
 
 use std::process::ExitCode;
 
+use certcast::cli::Cli;
+use certcast::command;
+use clap::Parser;
+
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match command::run(&Cli::parse()) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            failure.report();
+            failure.code.into()
+        }
+    }
 }

@@ -63,6 +63,14 @@ impl Part {
     pub fn file(self, number: Number) -> String {
         format!("{}{number}.pem", self.stem())
     }
+
+    /// The part and number that a file name in `archive/NAME` stands for.
+    pub fn of_file(name: &str) -> Option<(Part, Number)> {
+        Part::ALL.into_iter().find_map(|part| {
+            let number: Number = name.strip_prefix(part.stem())?.strip_suffix(".pem")?.parse().ok()?;
+            (part.file(number) == name).then_some((part, number))
+        })
+    }
 }
 
 /// The four files' texts, not yet checked. The key is wiped from memory when dropped and never shown.

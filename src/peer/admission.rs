@@ -1,6 +1,7 @@
 //! Whether a bundle may be installed here: everything that can be said before anything is written.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::model::bundle::Bundle;
 use crate::model::certificate::Leaf;
@@ -8,14 +9,18 @@ use crate::model::names::{Identifier, LineageName};
 use crate::model::outcome::Step;
 use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
+use crate::peer::joined::Joined;
 use crate::peer::live::{Live, LiveError};
+use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::state::Before;
 use crate::sys::dir::Dir;
 use crate::wire::message::{Prepare, Version};
 
-/// What is installed of a lineage, for comparing: none unless it is whole and in certbot's layout.
-pub fn installed(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<Version>> {
+/// What is installed of a lineage, for comparing: none unless it is whole, in certbot's layout, and
+/// joined files hold the same.
+pub fn installed(node: &Node, lineage: &LineageName) -> io::Result<Option<Version>> {
+    let letsencrypt = node.letsencrypt();
     let Some(live) = Live::open(letsencrypt, lineage)? else { return Ok(None) };
     let number = match live.number() {
         Ok(Some(number)) => number,
@@ -23,7 +28,10 @@ pub fn installed(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<
         Err(LiveError::Io(error)) => return Err(error),
     };
     let Some(archive) = Archive::open(letsencrypt, lineage)? else { return Ok(None) };
-    Ok(archive.read(number)?.map(|files| Version { number, digest: files.digest() }))
+    let Some(files) = archive.read(number)? else { return Ok(None) };
+    let holds = |path: &PathBuf| Joined::open(path).is_ok_and(|joined| joined.holds(&files));
+    let whole = node.joined_paths(lineage).iter().all(holds);
+    Ok(whole.then(|| Version { number, digest: files.digest() }))
 }
 
 /// Checks the bundle itself, and that it does not take a step back.
@@ -33,7 +41,8 @@ pub fn check(
     installed: Option<&Leaf>,
     now: i64,
 ) -> Result<(Bundle, Vec<String>), Halt> {
-    let bundle = Bundle::check(request.files.clone(), now).map_err(|error| Halt::refused(Step::Check, error.to_string()))?;
+    let bundle =
+        Bundle::check(request.files.clone(), now).map_err(|error| Halt::refused(Step::Check, error.to_string()))?;
     let mut notes = Vec::new();
     let Some(old) = installed else { return Ok((bundle, notes)) };
     if bundle.not_before() < old.not_before {

@@ -157,13 +157,7 @@ impl Archive {
     }
 
     fn files(&self) -> io::Result<Vec<(Part, Number)>> {
-        let parse = |name: &str| {
-            Part::ALL.into_iter().find_map(|part| {
-                let number: Number = name.strip_prefix(part.stem())?.strip_suffix(".pem")?.parse().ok()?;
-                (part.file(number) == name).then_some((part, number))
-            })
-        };
-        Ok(self.dir.entries()?.iter().filter_map(|name| parse(name.to_str()?)).collect())
+        Ok(self.dir.entries()?.iter().filter_map(|name| Part::of_file(name.to_str()?)).collect())
     }
 }
 

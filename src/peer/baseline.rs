@@ -43,19 +43,8 @@ pub fn look(
     deadline: Deadline,
 ) -> Result<Baseline, Halt> {
     let live = Live::open(node.letsencrypt(), &request.lineage)?;
-    let before = if node.is_own() {
-        Before::Certbot
-    } else {
-        admission::before(node.letsencrypt(), live.as_ref(), request)?
-    };
-    let tests = service::test(node.services());
-    if let Err(unwilling) = &tests {
-        // A configuration that names a certificate which is not there yet fails for want of just this one.
-        if before != Before::Nothing {
-            let cause = format!("{} (before anything was changed)", unwilling.cause);
-            return Err(Halt::refused(Step::Baseline, cause));
-        }
-    }
+    let before =
+        if node.is_own() { Before::Certbot } else { admission::before(node.letsencrypt(), live.as_ref(), request)? };
     let mut leafs = match Archive::open(node.letsencrypt(), &request.lineage)? {
         Some(archive) => archive.leafs()?,
         None => Vec::new(),
@@ -66,6 +55,14 @@ pub fn look(
         let all_new = served.iter().all(|(_, leaf)| *leaf == bundle.leaf());
         if all_new && settled::is(node.state(), &request.lineage, bundle.digest()) {
             return Err(Halt(Outcome::Unchanged));
+        }
+    }
+    let tests = service::test(node.services());
+    if let Err(unwilling) = &tests {
+        // A configuration that names a certificate which is not there yet fails for want of just this one.
+        if before != Before::Nothing {
+            let cause = format!("{} (before anything was changed)", unwilling.cause);
+            return Err(Halt::refused(Step::Baseline, cause));
         }
     }
     let expectations = served.into_iter().map(|(place, _)| place).collect();

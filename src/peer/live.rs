@@ -105,8 +105,7 @@ impl Live {
 
     fn number_in(&self, part: Part, target: &Path) -> Option<Number> {
         let file = target.to_str()?.strip_prefix(&format!("../../archive/{}/", self.lineage))?;
-        let number = file.strip_prefix(part.stem())?.strip_suffix(".pem")?.parse().ok()?;
-        (self.target(part, number) == target.to_str()?).then_some(number)
+        Part::of_file(file).filter(|(of, _)| *of == part).map(|(_, number)| number)
     }
 
     fn target(&self, part: Part, number: Number) -> String {

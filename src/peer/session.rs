@@ -14,9 +14,7 @@ use crate::peer::{admission, history};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{
-    CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId,
-};
+use crate::wire::message::{CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId};
 
 /// How long a caller may stay silent before its hello.
 pub const HELLO: Duration = Duration::from_secs(20);
@@ -104,7 +102,7 @@ impl<'n> Session<'n> {
             }
             Request::Compare { lineages } if lineages.len() <= LINEAGES_AT_MOST => {
                 let installed = lineages.into_iter().map(|lineage| {
-                    let version = admission::installed(self.node.letsencrypt(), &lineage).unwrap_or_else(|error| {
+                    let version = admission::installed(self.node, &lineage).unwrap_or_else(|error| {
                         tracing::warn!(%lineage, %error, "cannot compare");
                         None
                     });
@@ -112,7 +110,9 @@ impl<'n> Session<'n> {
                 });
                 Reply::Compared { lineages: installed.collect() }
             }
-            Request::Publish { .. } | Request::Withdraw { .. } | Request::Compare { .. } => rejected("too many at once"),
+            Request::Publish { .. } | Request::Withdraw { .. } | Request::Compare { .. } => {
+                rejected("too many at once")
+            }
             Request::Prepare(prepare) => self.prepare(&prepare, deadline),
             Request::Commit { transaction } => match self.take(&transaction) {
                 Some(waiting) => concluded(waiting.commit()),

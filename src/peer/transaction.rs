@@ -9,13 +9,12 @@ use crate::model::outcome::{Outcome, Step};
 use crate::peer::baseline::{self, Baseline};
 use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
-use crate::peer::joined::Joined;
 use crate::peer::node::{Held, Node};
 use crate::peer::policy::Grant;
 use crate::peer::service::{Reload, Unwilling};
 use crate::peer::state::{Before, Record};
 use crate::peer::{admission, preflight, service, staging};
-use crate::wire::message::{Prepare, TransactionId};
+use crate::wire::message::{Prepare, TransactionId, Version};
 
 /// What `prepare` came to.
 pub enum Prepared<'n> {
@@ -36,7 +35,8 @@ pub struct Transaction<'n> {
 /// Steps 1 to 6: from the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
 pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
     let held = node.hold(deadline)?;
-    if !node.is_own() && is_installed(node, request)? {
+    let offered = Version { number: request.number, digest: request.files.digest() };
+    if !node.is_own() && admission::installed(node, &request.lineage)? == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
     }
     let old = baseline::installed_leaf(node, &request.lineage);
@@ -84,13 +84,6 @@ impl Transaction<'_> {
     pub fn abort(self, why: &str) -> Outcome {
         self.ending.give_up(Step::Stage, why).0
     }
-}
-
-fn is_installed(node: &Node, request: &Prepare) -> Result<bool, Halt> {
-    let installed = admission::installed(node.letsencrypt(), &request.lineage)?;
-    let same = installed.is_some_and(|v| v.number == request.number && v.digest == request.files.digest());
-    let holds = |path: &_| Joined::open(path).is_ok_and(|joined| joined.holds(&request.files));
-    Ok(same && node.joined_paths(&request.lineage).iter().all(|path| holds(path)))
 }
 
 fn plan(node: &Node, request: &Prepare, baseline: &Baseline) -> Vec<String> {

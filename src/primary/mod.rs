@@ -1,5 +1,16 @@
 //! The primary's side: where certbot runs and from where every node is reached.
 
+pub mod challenge;
+pub mod conversation;
 pub mod coverage;
+pub mod delivery;
 pub mod dns;
+pub mod fleet;
+pub mod hook_env;
+pub mod line;
+pub mod lineage;
+pub mod link;
 pub mod proof;
+pub mod publication;
+pub mod record;
+pub mod rollout;

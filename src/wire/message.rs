@@ -122,6 +122,13 @@ pub struct Withdrawal {
     pub token: Token,
 }
 
+impl Withdrawal {
+    /// The one that takes this challenge away.
+    pub fn of(challenge: &Challenge) -> Self {
+        Withdrawal { name: challenge.name().clone(), token: challenge.token().clone() }
+    }
+}
+
 /// A challenge that a peer could not write or remove.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TokenFailure {
@@ -215,9 +222,9 @@ pub struct TransactionIdError;
 
 impl TransactionId {
     /// A fresh one.
-    pub fn random() -> Result<Self, openssl::error::ErrorStack> {
+    pub fn random() -> std::io::Result<Self> {
         let mut bytes = [0; 16];
-        openssl::rand::rand_bytes(&mut bytes)?;
+        openssl::rand::rand_bytes(&mut bytes).map_err(std::io::Error::other)?;
         Ok(TransactionId(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
 

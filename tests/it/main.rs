@@ -8,3 +8,7 @@ mod lab;
 mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
+#[cfg(test)]
+mod rollout;
+#[cfg(test)]
+mod story;

@@ -1,0 +1,77 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::model::config;
+use crate::model::names::{LineageName, NodeName};
+use crate::peer::policy::Role;
+
+/// One certificate, many servers: certbot's HTTP-01 behind round-robin DNS, and every server on the same certificate.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, env = "CERTCAST_CONFIG", default_value = config::DEFAULT_PATH, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Write the log to this file instead of the journal.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// certbot's --manual-auth-hook: publish the challenge on every node and prove it is served there.
+    Auth,
+    /// certbot's --manual-cleanup-hook: remove the challenge everywhere.
+    Cleanup,
+    /// certbot's --deploy-hook: bring every node to the certificate in RENEWED_LINEAGE.
+    Deploy,
+    /// Compare all nodes with this one and bring what differs in line.
+    Resync(Resync),
+    /// The peer's side of a conversation, on standard input and output. For `authorized_keys`.
+    Receive(Receive),
+    /// Finish or undo what a crash left on this node. Run it before the services start.
+    Recover,
+}
+
+/// The arguments of `resync`.
+#[derive(Args, Debug)]
+pub struct Resync {
+    /// Only these lineages; all by default.
+    pub lineages: Vec<LineageName>,
+    /// Only this peer. May be given several times.
+    #[arg(long = "peer", value_name = "NAME")]
+    pub peers: Vec<NodeName>,
+    /// Show what would change and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Send a certificate that is older than the peer's, where the peer allows it (receive --allow-older).
+    #[arg(long)]
+    pub force: bool,
+    /// Take over a hand-made live/NAME on peers, keeping a backup beside it.
+    #[arg(long)]
+    pub adopt: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `receive`: what the caller may do.
+#[derive(Args, Debug)]
+pub struct Receive {
+    /// What the key is for.
+    #[arg(long, value_enum)]
+    pub role: Role,
+    /// Only these lineages; all by default.
+    #[arg(long, value_name = "LINEAGE", num_args = 1..)]
+    pub only: Vec<LineageName>,
+    /// Let `resync --force` put an older certificate here.
+    #[arg(long)]
+    pub allow_older: bool,
+}

@@ -1,0 +1,54 @@
+//! `deploy`: every node to the bundle that certbot has just renewed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::command::failure::Failure;
+use crate::command::report;
+use crate::model::config;
+use crate::model::deadline::Deadline;
+use crate::model::exit_code::ExitCode;
+use crate::primary::delivery::{Courier, Manner};
+use crate::primary::fleet::Fleet;
+use crate::primary::hook_env;
+use crate::primary::lineage::Lineage;
+use crate::sys::lock::Lock;
+use crate::wire::message::Wishes;
+
+/// Another run ends within its own budget.
+const LOCK: Duration = Duration::from_secs(15 * 60);
+
+/// Silent when every node took it; else a line for each that did not, on standard error.
+pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
+    let call = hook_env::deploy_call(|name| std::env::var_os(name)).map_err(Failure::usage)?;
+    let config = config::load(config_path)?;
+    if !config.deploy.wants(&call.lineage) {
+        return Ok(ExitCode::Done);
+    }
+    let _lock = lock(&config)?;
+    let now = jiff::Timestamp::now().as_second();
+    let lineage = Lineage::read(&call.letsencrypt, &call.lineage, now).map_err(Failure::refused)?;
+    let fleet = Fleet::of(&config, config_path)?;
+    let courier =
+        Courier { config: &config, fleet: &fleet, manner: Manner { wishes: Wishes::default(), is_fresh: true } };
+    let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>())?;
+    for delivery in &deliveries {
+        match &delivery.outcome {
+            Some(outcome) if !outcome.is_in_sync() => {
+                report::lines(delivery).iter().for_each(|line| report::complain(line))
+            }
+            _ => {}
+        }
+    }
+    let code = report::exit_code(&deliveries);
+    if code == ExitCode::Partly {
+        report::complain("what is missing is done by 'certcast resync', by hand or by its timer");
+    }
+    Ok(code)
+}
+
+/// One deploy or resync at a time: the later one waits, and then sees what the earlier one did.
+pub fn lock(config: &config::Config) -> Result<Lock, Failure> {
+    std::fs::create_dir_all(&config.node.state)?;
+    Ok(Lock::acquire(&config.node.state.join("delivery.lock"), Deadline::after(LOCK))?)
+}

@@ -1,0 +1,20 @@
+//! `receive`: the peer's side of a conversation.
+
+use std::path::Path;
+
+use crate::cli::Receive;
+use crate::command::failure::Failure;
+use crate::model::config;
+use crate::model::exit_code::ExitCode;
+use crate::peer::node::Node;
+use crate::peer::policy::{Grant, Role};
+use crate::peer::session;
+
+/// Serves one conversation on standard input and output.
+pub fn run(config: &Path, arguments: &Receive) -> Result<ExitCode, Failure> {
+    let grant = Grant { role: arguments.role, only: arguments.only.clone(), allow_older: arguments.allow_older };
+    let node = Node::open(config::load(config)?, arguments.role == Role::Own)?;
+    let (mut input, mut output, limit) = session::standard_streams()?;
+    session::serve(&node, &grant, &mut input, &mut output, &limit)?;
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,34 @@
+//! `recover`: what a crash left is finished or undone, before the services start.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::command::failure::Failure;
+use crate::command::report;
+use crate::model::config;
+use crate::model::deadline::Deadline;
+use crate::model::exit_code::ExitCode;
+use crate::model::outcome::Outcome;
+use crate::peer::halt::Halt;
+use crate::peer::node::Node;
+use crate::peer::recovery;
+
+/// A transaction under way is waited for, and then there is nothing to recover.
+const LOCK: Duration = Duration::from_secs(120);
+
+/// Finishes or undoes.
+pub fn run(config: &Path) -> Result<ExitCode, Failure> {
+    let node = Node::open(config::load(config)?, false)?;
+    let recovered = node.lock(Deadline::after(LOCK)).and_then(|held| recovery::recover(&node, &held, true));
+    let outcome = match recovered {
+        Ok(None) => return Ok(ExitCode::Done),
+        Ok(Some(outcome)) | Err(Halt(outcome)) => outcome,
+    };
+    tracing::info!(%outcome, "recovered");
+    report::line(&format!("recovered: {outcome}"));
+    Ok(match outcome {
+        Outcome::Stuck { .. } => ExitCode::Stuck,
+        Outcome::Pending { .. } => ExitCode::Failed,
+        _ => ExitCode::Done,
+    })
+}

@@ -1,0 +1,115 @@
+//! `resync`: compare all nodes with this one, and bring what differs in line.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use crate::cli::Resync;
+use crate::command::deploy::lock;
+use crate::command::failure::Failure;
+use crate::command::report;
+use crate::model::config::{self, Config};
+use crate::model::deadline::Deadline;
+use crate::model::exit_code::ExitCode;
+use crate::model::names::{LineageName, NodeName};
+use crate::primary::challenge::Runs;
+use crate::primary::delivery::{Courier, Delivery, Manner};
+use crate::primary::fleet::{Fleet, Member};
+use crate::primary::lineage::{self, Lineage, LineageError};
+use crate::primary::publication;
+use crate::wire::message::Wishes;
+
+/// certbot switches its four links within milliseconds.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
+
+/// Prints what was done, a line a node and lineage; without differences only that.
+pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> {
+    let config = config::load(config_path)?;
+    let fleet = Fleet::of(&config, config_path)?;
+    let peers = chosen_peers(&fleet, arguments)?;
+    let _lock = lock(&config)?;
+    let (lineages, mut code) = chosen_lineages(&config, arguments)?;
+    let wishes = Wishes { force: arguments.force, adopt: arguments.adopt, dry_run: arguments.dry_run };
+    let courier = Courier { config: &config, fleet: &fleet, manner: Manner { wishes, is_fresh: false } };
+    let deliveries = courier.deliver(&lineages, &peers)?;
+    code = code.max(report::exit_code(&deliveries));
+    if !arguments.dry_run {
+        withdraw_what_is_owed(&config, &fleet);
+    }
+    print(&deliveries, arguments)?;
+    Ok(code)
+}
+
+fn print(deliveries: &[Delivery], arguments: &Resync) -> Result<(), Failure> {
+    if arguments.json {
+        report::line(&serde_json::to_string_pretty(deliveries).map_err(anyhow::Error::from)?);
+        return Ok(());
+    }
+    let lines: Vec<_> = deliveries.iter().flat_map(report::lines).collect();
+    lines.iter().for_each(|line| report::line(line));
+    if lines.is_empty() {
+        report::line("everything is in line");
+    }
+    Ok(())
+}
+
+fn chosen_peers<'f>(fleet: &'f Fleet, arguments: &Resync) -> Result<Vec<&'f Member>, Failure> {
+    let find = |name: &NodeName| {
+        let known = || fleet.peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>().join(", ");
+        let peer = fleet.peers.iter().find(|peer| peer.name == *name);
+        peer.ok_or_else(|| Failure::usage(anyhow!("--peer {name}: no such peer; the configuration has {}", known())))
+    };
+    match arguments.peers.as_slice() {
+        [] => Ok(fleet.peers.iter().collect()),
+        names => names.iter().map(find).collect(),
+    }
+}
+
+/// What is fit to be sent. One unfit lineage is named and does not hold the others back.
+fn chosen_lineages(config: &Config, arguments: &Resync) -> Result<(Vec<Lineage>, ExitCode), Failure> {
+    let letsencrypt = &config.node.letsencrypt;
+    let names = match arguments.lineages.as_slice() {
+        [] => lineage::all(letsencrypt).map_err(Failure::refused)?,
+        names => names.to_vec(),
+    };
+    let mut lineages = Vec::new();
+    let mut code = ExitCode::Done;
+    for name in names.iter().filter(|name| config.deploy.wants(name)) {
+        match read_patiently(letsencrypt, name) {
+            Ok(lineage) => lineages.push(lineage),
+            Err(error) => {
+                report::complain(&format!("{:#}", anyhow::Error::from(error)));
+                code = ExitCode::Refused;
+            }
+        }
+    }
+    Ok((lineages, code))
+}
+
+fn read_patiently(letsencrypt: &Path, name: &LineageName) -> Result<Lineage, LineageError> {
+    let now = jiff::Timestamp::now().as_second();
+    match Lineage::read(letsencrypt, name, now) {
+        Err(error) if error.may_pass() => {
+            thread::sleep(SECOND_LOOK);
+            Lineage::read(letsencrypt, name, now)
+        }
+        read => read,
+    }
+}
+
+fn withdraw_what_is_owed(config: &Config, fleet: &Fleet) {
+    let done = Runs::open(&config.node.state).map_err(anyhow::Error::from).and_then(|runs| {
+        publication::adopt_orphans(fleet, &runs)?;
+        Ok(publication::settle_debts(config, fleet, &runs, Deadline::after(config.challenge.budget))?)
+    });
+    match done {
+        Ok(answers) => {
+            for answer in answers.iter().filter(|answer| !answer.failures.is_empty()) {
+                tracing::warn!(node = %answer.node, "challenges are still to be withdrawn: {}", answer.failures.join("; "));
+            }
+        }
+        Err(error) => tracing::warn!("cannot withdraw old challenges: {error:#}"),
+    }
+}

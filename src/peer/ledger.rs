@@ -1,0 +1,68 @@
+//! Which challenge files this product wrote here: nothing else is ever removed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::challenge::Token;
+use crate::model::names::Identifier;
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
+use crate::sys::dir::Dir;
+
+const ENTRY_AT_MOST: u64 = 16 * 1024;
+
+/// One challenge file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name there.
+    pub token: Token,
+    /// For which name.
+    pub name: Identifier,
+    /// Below which webroot.
+    pub webroot: PathBuf,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// The entries, one file each. An entry is durable before its challenge file is written and stays
+/// until that is removed, so a crash leaves a record without a file rather than a file without a record.
+#[derive(Debug)]
+pub struct Ledger {
+    dir: Dir,
+}
+
+impl Ledger {
+    /// Opens it in the state directory.
+    pub fn open(state: &Path) -> io::Result<Ledger> {
+        Ok(Ledger { dir: Dir::open(state)?.create_beneath("challenges", 0o700)? })
+    }
+
+    /// Notes an entry.
+    pub fn note(&self, entry: &Entry) -> io::Result<()> {
+        let attributes = Attributes { mode: 0o600, owner: None };
+        atomic::replace(&self.dir, entry.token.as_str(), &serde_json::to_vec(entry)?, &attributes)
+    }
+
+    /// Forgets an entry.
+    pub fn forget(&self, token: &Token) -> io::Result<()> {
+        match self.dir.unlink(token.as_str()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// One entry.
+    pub fn entry(&self, token: &Token) -> Option<Entry> {
+        let text = bounded::read_beneath(&self.dir, Path::new(token.as_str()), ENTRY_AT_MOST).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// All entries; damaged ones are passed over.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        atomic::remove_leftovers(&self.dir)?;
+        let tokens = self.dir.entries()?.into_iter().filter_map(|name| name.to_str()?.parse::<Token>().ok());
+        Ok(tokens.filter_map(|token| self.entry(&token)).collect())
+    }
+}

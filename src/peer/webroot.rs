@@ -1,0 +1,133 @@
+//! Challenge files below this node's webroots.
+//!
+//! A webroot may belong to somebody hostile, who plants links, pipes and directories in it or swaps
+//! them in a loop. Everything happens below a directory handle with no link followed, so nothing
+//! outside is ever written, read or removed. The webroot's own path is the administrator's word and
+//! may be a link.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::model::challenge::{Challenge, Token, WELL_KNOWN};
+use crate::model::deadline::Deadline;
+use crate::model::names::Identifier;
+use crate::peer::ledger::{Entry, Ledger};
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
+use crate::sys::dir::Dir;
+use crate::sys::lock::Lock;
+use crate::wire::message::{TokenFailure, Withdrawal};
+
+/// Another conversation writes a handful of small files.
+const LOCK: Duration = Duration::from_secs(20);
+const VALIDATION_AT_MOST: u64 = 1024;
+
+/// This node's webroots.
+#[derive(Debug)]
+pub struct Webroots<'a> {
+    /// For every name that has none of its own.
+    pub default: &'a Path,
+    /// For some names.
+    pub by_name: &'a BTreeMap<Identifier, PathBuf>,
+    /// The state directory.
+    pub state: &'a Path,
+    /// The age after which a challenge is nobody's any more.
+    pub keep: Duration,
+}
+
+impl Webroots<'_> {
+    /// Makes the challenges readable for the web server, and collects old ones.
+    pub fn publish(&self, challenges: &[Challenge]) -> Vec<TokenFailure> {
+        self.with_ledger(challenges.iter().map(Challenge::name), |ledger| {
+            self.collect_garbage(ledger);
+            let publish = |challenge| self.publish_one(ledger, challenge);
+            challenges.iter().filter_map(|challenge| failure(challenge.name(), publish(challenge))).collect()
+        })
+    }
+
+    /// Removes challenges. One that is not there is done.
+    pub fn withdraw(&self, withdrawals: &[Withdrawal]) -> Vec<TokenFailure> {
+        self.with_ledger(withdrawals.iter().map(|withdrawal| &withdrawal.name), |ledger| {
+            self.collect_garbage(ledger);
+            let withdraw = |token: &Token| match ledger.entry(token) {
+                Some(entry) => remove(ledger, &entry),
+                None => Ok(()),
+            };
+            withdrawals.iter().filter_map(|each| failure(&each.name, withdraw(&each.token))).collect()
+        })
+    }
+
+    fn webroot_of(&self, name: &Identifier) -> &Path {
+        self.by_name.get(name).map_or(self.default, PathBuf::as_path)
+    }
+
+    fn publish_one(&self, ledger: &Ledger, challenge: &Challenge) -> io::Result<()> {
+        let webroot = self.webroot_of(challenge.name());
+        let root = Dir::open(webroot).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let why = format!("{error}: set node.webroot or node.webroots to what the web server here serves");
+                io::Error::new(error.kind(), why)
+            }
+            _ => error,
+        })?;
+        let at = jiff::Timestamp::now().as_second();
+        let (name, token) = (challenge.name().clone(), challenge.token().clone());
+        ledger.note(&Entry { token, name, webroot: webroot.to_owned(), at })?;
+        let [well_known, acme] = WELL_KNOWN;
+        let dir = root.create_beneath_as_owner(well_known, 0o755)?.create_beneath_as_owner(acme, 0o755)?;
+        let (file, content) = (challenge.token().as_str(), challenge.validation().as_bytes());
+        if bounded::read_beneath(&dir, Path::new(file), VALIDATION_AT_MOST).is_ok_and(|present| present == content) {
+            return Ok(());
+        }
+        let owner = dir.stat_self()?;
+        let attributes = Attributes { mode: 0o644, owner: Some((owner.uid, owner.gid)) };
+        atomic::replace(&dir, file, content, &attributes)
+    }
+
+    /// What no cleanup ever came for goes by its age. A failure waits for the next time.
+    fn collect_garbage(&self, ledger: &Ledger) {
+        let now = jiff::Timestamp::now().as_second();
+        let keep = i64::try_from(self.keep.as_secs()).unwrap_or(i64::MAX);
+        let entries = ledger.entries().unwrap_or_default();
+        for entry in entries.iter().filter(|entry| now.saturating_sub(entry.at) > keep) {
+            match remove(ledger, entry) {
+                Ok(()) => tracing::info!(name = %entry.name, token = %entry.token, "removed a challenge of old age"),
+                Err(error) => tracing::warn!(name = %entry.name, "cannot remove an old challenge: {error}"),
+            }
+        }
+    }
+
+    fn with_ledger<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Identifier>,
+        act: impl FnOnce(&Ledger) -> Vec<TokenFailure>,
+    ) -> Vec<TokenFailure> {
+        let lock = Lock::acquire(&self.state.join("challenges.lock"), Deadline::after(LOCK));
+        match lock.and_then(|lock| Ok((lock, Ledger::open(self.state)?))) {
+            Ok((_lock, ledger)) => act(&ledger),
+            Err(error) => names.map(|name| TokenFailure { name: name.clone(), cause: error.to_string() }).collect(),
+        }
+    }
+}
+
+fn failure(name: &Identifier, result: io::Result<()>) -> Option<TokenFailure> {
+    result.err().map(|error| TokenFailure { name: name.clone(), cause: error.to_string() })
+}
+
+fn remove(ledger: &Ledger, entry: &Entry) -> io::Result<()> {
+    let [well_known, acme] = WELL_KNOWN;
+    let opened = Dir::open(&entry.webroot).and_then(|root| root.open_beneath(Path::new(well_known).join(acme)));
+    let removed = opened.and_then(|dir| {
+        atomic::remove_leftovers(&dir)?;
+        dir.unlink(entry.token.as_str())
+    });
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => ledger.forget(&entry.token),
+    }
+}
+
+#[cfg(test)]
+mod tests;

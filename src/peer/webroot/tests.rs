@@ -1,0 +1,174 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nix::sys::stat::Mode;
+
+use super::*;
+
+const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJyPCt95vq5Y4";
+const PRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+
+struct Site {
+    home: tempfile::TempDir,
+    by_name: BTreeMap<Identifier, PathBuf>,
+    keep: Duration,
+}
+
+impl Site {
+    fn new() -> Site {
+        let home = tempfile::tempdir().unwrap();
+        for dir in ["www", "state", "outside"] {
+            fs::create_dir(home.path().join(dir)).unwrap();
+        }
+        fs::write(home.path().join("outside").join(TOKEN), "precious").unwrap();
+        Site { home, by_name: BTreeMap::new(), keep: Duration::from_secs(3600) }
+    }
+
+    fn path(&self, rel: &str) -> PathBuf {
+        self.home.path().join(rel)
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&Webroots<'_>) -> R) -> R {
+        let (default, state) = (self.path("www"), self.path("state"));
+        act(&Webroots { default: &default, by_name: &self.by_name, state: &state, keep: self.keep })
+    }
+
+    fn publish(&self) -> Vec<TokenFailure> {
+        self.with(|webroots| webroots.publish(&[challenge()]))
+    }
+
+    fn withdraw(&self) -> Vec<TokenFailure> {
+        self.with(|webroots| webroots.withdraw(&[Withdrawal::of(&challenge())]))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path("www/.well-known/acme-challenge").join(TOKEN)
+    }
+
+    fn outside_is_untouched(&self) {
+        let names: Vec<_> = fs::read_dir(self.path("outside")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, [TOKEN]);
+        assert_eq!(fs::read_to_string(self.path("outside").join(TOKEN)).unwrap(), "precious");
+    }
+}
+
+fn challenge() -> Challenge {
+    Challenge::new("a.example".parse().unwrap(), TOKEN.parse().unwrap(), &format!("{TOKEN}.{PRINT}")).unwrap()
+}
+
+#[test]
+fn a_challenge_is_readable_for_everybody_and_gone_after_withdrawal() {
+    let site = Site::new();
+    assert!(site.publish().is_empty());
+    assert_eq!(fs::read_to_string(site.file()).unwrap(), challenge().validation());
+    assert_eq!(fs::metadata(site.file()).unwrap().permissions().mode() & 0o777, 0o644);
+    assert!(site.publish().is_empty(), "a second time");
+    assert!(site.withdraw().is_empty());
+    assert!(!site.file().exists());
+    assert!(site.withdraw().is_empty(), "a second time");
+    assert_eq!(fs::read_dir(site.path("state/challenges")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_missing_webroot_is_named_with_what_to_do() {
+    let site = Site::new();
+    fs::remove_dir(site.path("www")).unwrap();
+    let failures = site.publish();
+    let cause = &failures[0].cause;
+    assert!(cause.contains("/www") && cause.contains("node.webroot"), "{cause}");
+}
+
+#[test]
+fn a_webroot_may_itself_be_a_link() {
+    let site = Site::new();
+    fs::rename(site.path("www"), site.path("real")).unwrap();
+    symlink(site.path("real"), site.path("www")).unwrap();
+    assert!(site.publish().is_empty());
+    assert!(site.path("real/.well-known/acme-challenge").join(TOKEN).exists());
+}
+
+#[test]
+fn planted_links_lead_nowhere() {
+    for planted in [".well-known", ".well-known/acme-challenge"] {
+        let site = Site::new();
+        let at = site.path("www").join(planted);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        symlink(site.path("outside"), &at).unwrap();
+        fs::create_dir_all(site.path("outside")).unwrap();
+        assert_eq!(site.publish().len(), 1, "{planted}");
+        assert_eq!(site.withdraw().len(), 1, "{planted}");
+        site.outside_is_untouched();
+    }
+}
+
+#[test]
+fn a_planted_token_of_any_kind_neither_hangs_nor_leads_outside() {
+    for kind in ["link", "pipe", "directory"] {
+        let site = Site::new();
+        fs::create_dir_all(site.file().parent().unwrap()).unwrap();
+        match kind {
+            "link" => symlink(site.path("outside").join(TOKEN), site.file()).unwrap(),
+            "pipe" => nix::unistd::mkfifo(&site.file(), Mode::S_IRWXU).unwrap(),
+            _ => fs::create_dir(site.file()).unwrap(),
+        }
+        let failures = site.publish();
+        assert_eq!(failures.is_empty(), kind != "directory", "{kind}: {failures:?}");
+        site.outside_is_untouched();
+        assert_eq!(site.withdraw().is_empty(), kind != "directory", "{kind}");
+        site.outside_is_untouched();
+    }
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_in_a_loop_never_leads_outside() {
+    let site = Site::new();
+    assert!(site.publish().is_empty());
+    let acme = site.path("www/.well-known/acme-challenge");
+    let aside = site.path("www/.well-known/aside");
+    let link = site.path("www/.well-known/link");
+    symlink(site.path("outside"), &link).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                _ = fs::rename(&acme, &aside).and_then(|()| fs::rename(&link, &acme));
+                _ = fs::rename(&acme, &link).and_then(|()| fs::rename(&aside, &acme));
+            }
+        });
+        for _ in 0..500 {
+            site.publish();
+            site.withdraw();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    site.outside_is_untouched();
+}
+
+#[test]
+fn only_what_the_ledger_knows_is_removed_and_old_age_removes_it() {
+    let mut site = Site::new();
+    assert!(site.publish().is_empty());
+    let stranger = site.file().with_file_name("a-stranger-s-challenge-file");
+    fs::write(&stranger, "x").unwrap();
+    let entry = site.path("state/challenges").join(TOKEN);
+    let old = fs::read_to_string(&entry).unwrap();
+    let at = serde_json::from_str::<Entry>(&old).unwrap().at;
+    fs::write(&entry, old.replace(&at.to_string(), &(at - 7200).to_string())).unwrap();
+    site.keep = Duration::from_secs(9000);
+    assert!(site.with(|webroots| webroots.withdraw(&[])).is_empty());
+    assert!(site.file().exists(), "younger than the limit");
+    site.keep = Duration::from_secs(3600);
+    assert!(site.with(|webroots| webroots.withdraw(&[])).is_empty());
+    assert!(!site.file().exists() && !entry.exists() && stranger.exists());
+}
+
+#[test]
+fn a_record_without_a_file_is_forgotten() {
+    let site = Site::new();
+    assert!(site.publish().is_empty());
+    fs::remove_file(site.file()).unwrap();
+    assert!(site.withdraw().is_empty());
+    assert!(!site.path("state/challenges").join(TOKEN).exists());
+}

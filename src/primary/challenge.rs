@@ -1,0 +1,211 @@
+//! What must be remembered between the hook calls of one certbot run, and what is still owed to nodes.
+//!
+//! certbot calls `auth` once a name and validates after the last call, so all but the last only leave
+//! a record; it calls `cleanup` once a name too. A run is known by certbot's process, so a killed one
+//! can be told from one under way.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::challenge::{Challenge, Token};
+use crate::model::names::NodeName;
+use crate::sys::ancestry::{self, ProcessId};
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
+use crate::sys::dir::Dir;
+use crate::wire::message::{CHALLENGES_AT_MOST, Withdrawal};
+
+const RECORD_AT_MOST: u64 = 16 * 1024;
+const PUBLISHED: &str = ".published";
+const CLEANED: &str = ".cleaned-";
+/// Nodes collect old challenges by themselves after a day; a debt of a week is nobody's.
+const DEBT_AT_MOST: i64 = 7 * 24 * 3600;
+
+/// What one cleanup call came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Other challenges of the run are still to be cleaned.
+    MoreToClean,
+    /// The run never came to publishing: nothing is to be withdrawn.
+    NeverPublished,
+    /// This was the last: all of these are to be withdrawn.
+    AllClean(Vec<Challenge>),
+}
+
+/// The records, one file each, durable when a call returns.
+#[derive(Debug)]
+pub struct Runs {
+    runs: Dir,
+    owed: Dir,
+}
+
+impl Runs {
+    /// Opens them in the state directory, which is made where it is missing.
+    pub fn open(state: &Path) -> io::Result<Runs> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+        let state = Dir::open(state)?;
+        Ok(Runs { runs: state.create_beneath("runs", 0o700)?, owed: state.create_beneath("owed", 0o700)? })
+    }
+
+    /// Records a challenge of a run.
+    pub fn record(&self, run: &ProcessId, challenge: &Challenge) -> io::Result<()> {
+        let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
+        // A token asked for again is to be cleaned again.
+        unlink_if_there(&dir, &format!("{CLEANED}{}", challenge.token()))?;
+        write(&dir, challenge.token().as_str(), challenge)
+    }
+
+    /// All challenges recorded for a run.
+    pub fn challenges(&self, run: &ProcessId) -> Vec<Challenge> {
+        self.runs.open_beneath(run.to_string()).map(|dir| read_all(&dir)).unwrap_or_default()
+    }
+
+    /// Notes that a run's challenges are about to be on nodes.
+    pub fn mark_published(&self, run: &ProcessId) -> io::Result<()> {
+        write(&self.runs.create_beneath(run.to_string(), 0o700)?, PUBLISHED, &())
+    }
+
+    /// Notes that certbot is done with a challenge. Independent of the order of calls.
+    pub fn mark_cleaned(&self, run: &ProcessId, token: &Token) -> io::Result<Progress> {
+        let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
+        write(&dir, &format!("{CLEANED}{token}"), &())?;
+        let challenges: Vec<Challenge> = read_all(&dir);
+        for challenge in &challenges {
+            if !dir.exists(format!("{CLEANED}{}", challenge.token()))? {
+                return Ok(Progress::MoreToClean);
+            }
+        }
+        Ok(if dir.exists(PUBLISHED)? { Progress::AllClean(challenges) } else { Progress::NeverPublished })
+    }
+
+    /// Forgets a run.
+    pub fn forget(&self, run: &ProcessId) -> io::Result<()> {
+        self.runs.remove_tree(run.to_string())?;
+        self.runs.sync()
+    }
+
+    /// Runs whose certbot is no longer alive, with what they recorded: nobody will clean up after them.
+    pub fn orphans(&self) -> Vec<(ProcessId, Vec<Challenge>)> {
+        let names = self.runs.entries().unwrap_or_default();
+        let runs = names.iter().filter_map(|name| name.to_str()?.parse::<ProcessId>().ok());
+        runs.filter(|run| !ancestry::is_alive(run)).map(|run| (run, self.challenges(&run))).collect()
+    }
+
+    /// Remembers what a node still has to remove.
+    pub fn owe(&self, node: &NodeName, withdrawals: &[Withdrawal]) -> io::Result<()> {
+        let dir = self.owed.create_beneath(node.as_str(), 0o700)?;
+        withdrawals.iter().try_for_each(|withdrawal| write(&dir, withdrawal.token.as_str(), withdrawal))
+    }
+
+    /// What a node still has to remove.
+    pub fn owed(&self, node: &NodeName) -> Vec<Withdrawal> {
+        let Ok(dir) = self.owed.open_beneath(node.as_str()) else { return Vec::new() };
+        let now = jiff::Timestamp::now().as_second();
+        for name in dir.entries().unwrap_or_default() {
+            if dir.stat(&name).is_ok_and(|stat| now.saturating_sub(stat.modified) > DEBT_AT_MOST) {
+                _ = dir.unlink(&name);
+            }
+        }
+        let mut owed: Vec<Withdrawal> = read_all(&dir);
+        owed.truncate(CHALLENGES_AT_MOST);
+        owed
+    }
+
+    /// Forgets what a node has removed.
+    pub fn settled(&self, node: &NodeName, withdrawals: &[Withdrawal]) -> io::Result<()> {
+        let dir = self.owed.create_beneath(node.as_str(), 0o700)?;
+        withdrawals.iter().try_for_each(|withdrawal| unlink_if_there(&dir, withdrawal.token.as_str()))?;
+        dir.sync()
+    }
+}
+
+fn write(dir: &Dir, name: &str, record: &impl Serialize) -> io::Result<()> {
+    atomic::replace(dir, name, &serde_json::to_vec(record)?, &Attributes { mode: 0o600, owner: None })
+}
+
+fn unlink_if_there(dir: &Dir, name: &str) -> io::Result<()> {
+    match dir.unlink(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Every record whose name is a token. A damaged one is named in the log and passed over.
+fn read_all<R: DeserializeOwned>(dir: &Dir) -> Vec<R> {
+    let names = dir.entries().unwrap_or_default();
+    let tokens = names.iter().filter_map(|name| name.to_str()?.parse::<Token>().ok());
+    let read = |token: Token| {
+        let text = bounded::read_beneath(dir, Path::new(token.as_str()), RECORD_AT_MOST);
+        let record = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
+        record.inspect_err(|error| tracing::warn!("passed over a record in {}: {error}", dir.path().display())).ok()
+    };
+    tokens.filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+
+    fn challenge(n: u8) -> Challenge {
+        let token = format!("{n:0>43}");
+        Challenge::new("a.example".parse().unwrap(), token.parse().unwrap(), &format!("{token}.{PRINT}")).unwrap()
+    }
+
+    fn runs() -> (tempfile::TempDir, Runs, ProcessId) {
+        let home = tempfile::tempdir().unwrap();
+        let runs = Runs::open(home.path()).unwrap();
+        let alive = ancestry::process(i32::try_from(std::process::id()).unwrap()).unwrap();
+        (home, runs, alive)
+    }
+
+    #[test]
+    fn a_run_is_clean_when_each_challenge_is_in_whatever_order() {
+        let (_home, runs, run) = runs();
+        for n in 1..=3 {
+            runs.record(&run, &challenge(n)).unwrap();
+        }
+        runs.mark_published(&run).unwrap();
+        assert_eq!(runs.mark_cleaned(&run, challenge(3).token()).unwrap(), Progress::MoreToClean);
+        assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::MoreToClean);
+        assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::MoreToClean);
+        let Progress::AllClean(all) = runs.mark_cleaned(&run, challenge(2).token()).unwrap() else { panic!() };
+        assert_eq!(all.len(), 3);
+        runs.forget(&run).unwrap();
+        assert!(runs.challenges(&run).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_never_published_has_nothing_to_withdraw() {
+        let (_home, runs, run) = runs();
+        runs.record(&run, &challenge(1)).unwrap();
+        assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::NeverPublished);
+    }
+
+    #[test]
+    fn only_a_dead_certbot_leaves_orphans() {
+        let (_home, runs, alive) = runs();
+        let dead = ProcessId { started: alive.started + 1, ..alive };
+        runs.record(&alive, &challenge(1)).unwrap();
+        runs.record(&dead, &challenge(2)).unwrap();
+        assert_eq!(runs.orphans(), [(dead, vec![challenge(2)])]);
+    }
+
+    #[test]
+    fn debts_stay_until_they_are_settled_and_damage_is_passed_over() {
+        let (home, runs, _) = runs();
+        let node: NodeName = "web2".parse().unwrap();
+        let debts = [1, 2].map(|n| Withdrawal::of(&challenge(n)));
+        runs.owe(&node, &debts).unwrap();
+        fs::write(home.path().join("owed/web2").join(challenge(3).token().as_str()), "{torn").unwrap();
+        assert_eq!(runs.owed(&node), debts);
+        runs.settled(&node, &debts[..1]).unwrap();
+        assert_eq!(runs.owed(&node), debts[1..]);
+    }
+}

@@ -1,0 +1,155 @@
+//! All nodes of a site: the primary's own, reached without ssh, and the peers.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::model::config::{Config, Peer, Transport};
+use crate::model::names::{LineageName, NodeName};
+use crate::primary::link::{Destination, Route};
+use crate::sys::addresses;
+
+/// A node thread only waits for its peer; 200 of them should cost next to nothing.
+const STACK: usize = 512 * 1024;
+
+/// One node, and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its name.
+    pub name: NodeName,
+    /// Where the public reaches it.
+    pub addresses: Vec<IpAddr>,
+    reach: Reach,
+    wanted: Option<Peer>,
+}
+
+#[derive(Clone, Debug)]
+enum Reach {
+    Ssh2 { to: Destination, identity: PathBuf, known_hosts: PathBuf, connect_timeout: Duration },
+    SystemSsh { to: Destination },
+    Local { argv: Vec<String> },
+}
+
+impl Member {
+    /// How to reach it.
+    pub fn route(&self) -> Route<'_> {
+        match &self.reach {
+            Reach::Ssh2 { to, identity, known_hosts, connect_timeout } => {
+                Route::Ssh2 { to, identity, known_hosts, connect_timeout: *connect_timeout }
+            }
+            Reach::SystemSsh { to } => Route::SystemSsh { to },
+            Reach::Local { argv } => Route::Local { argv },
+        }
+    }
+
+    /// Whether a lineage, by its name on the primary, is meant for this node.
+    pub fn wants(&self, lineage: &LineageName) -> bool {
+        self.wanted.as_ref().is_none_or(|peer| peer.wants(lineage))
+    }
+}
+
+/// The site.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The node this program runs on.
+    pub own: Member,
+    /// All others.
+    pub peers: Vec<Member>,
+}
+
+impl Fleet {
+    /// The site that a configuration describes.
+    pub fn of(config: &Config, path: &Path) -> io::Result<Fleet> {
+        let program = std::env::current_exe()?.to_string_lossy().into_owned();
+        let receive = |role: &str, config: &Path| {
+            let config = config.to_string_lossy().into_owned();
+            vec![program.clone(), "--config".into(), config, "receive".into(), "--role".into(), role.into()]
+        };
+        let own_addresses = match config.node.addresses.as_slice() {
+            [] => addresses::global()?,
+            given => given.to_vec(),
+        };
+        let own = Member {
+            name: config.node.name.clone(),
+            addresses: own_addresses,
+            reach: Reach::Local { argv: receive("own", path) },
+            wanted: None,
+        };
+        let member = |peer: &Peer| {
+            let to = || Destination {
+                user: Some(peer.ssh.user.clone()),
+                host: peer.ssh.host.clone(),
+                port: Some(peer.ssh.port),
+            };
+            let reach = match peer.transport {
+                Transport::Ssh2 => Reach::Ssh2 {
+                    to: to(),
+                    identity: config.ssh.identity.clone(),
+                    known_hosts: config.ssh.known_hosts.clone(),
+                    connect_timeout: config.ssh.connect_timeout,
+                },
+                Transport::SystemSsh => Reach::SystemSsh { to: to() },
+                Transport::Local if peer.receive.is_empty() => {
+                    Reach::Local { argv: receive("deploy", peer.config.as_deref().unwrap_or(path)) }
+                }
+                Transport::Local => Reach::Local { argv: peer.receive.clone() },
+            };
+            Member { name: peer.name.clone(), addresses: peer.addresses.clone(), reach, wanted: Some(peer.clone()) }
+        };
+        Ok(Fleet { own, peers: config.peers.iter().map(member).collect() })
+    }
+
+    /// All nodes, the own one first.
+    pub fn all(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.own).chain(&self.peers)
+    }
+
+    /// One node by its name.
+    pub fn get(&self, name: &NodeName) -> Option<&Member> {
+        self.all().find(|member| member.name == *name)
+    }
+}
+
+/// Does the same for many nodes at once, a thread each, and returns the results in their order.
+pub fn for_each<'m, T: Send, R: Send>(items: Vec<T>, act: impl Fn(T) -> R + Sync + 'm) -> io::Result<Vec<R>> {
+    thread::scope(|scope| {
+        let act = &act;
+        let threads: Vec<_> = items
+            .into_iter()
+            .map(|item| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || act(item)))
+            .collect::<io::Result<_>>()?;
+        Ok(threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect())
+    })
+}
+
+/// A number of places: so many handshakes at a time.
+#[derive(Debug)]
+pub struct Places {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Places {
+    /// So many.
+    pub fn new(places: usize) -> Places {
+        Places { free: Mutex::new(places), freed: Condvar::new() }
+    }
+
+    /// Does something while holding a place. What it does has a deadline of its own.
+    pub fn with<R>(&self, act: impl FnOnce() -> R) -> R {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        drop(free);
+        let result = act();
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.freed.notify_one();
+        result
+    }
+}

@@ -1,0 +1,2 @@
+//! Deploy and resync across several servers, with bundles of a throw-away CA.
+
