@@ -30,7 +30,7 @@ pub enum Command {
     Auth,
     /// certbot's --manual-cleanup-hook: remove the challenge everywhere.
     Cleanup,
-    /// certbot's --deploy-hook: bring every node to the certificate in RENEWED_LINEAGE.
+    /// certbot's --deploy-hook: bring every node to the certificate it has just renewed.
     Deploy,
     /// Compare all nodes with this one and bring what differs in line.
     Resync(Resync),
@@ -48,6 +48,17 @@ pub struct Resync {
     /// Only this peer. May be given several times.
     #[arg(long = "peer", value_name = "NAME")]
     pub peers: Vec<NodeName>,
+    /// What else is asked for.
+    #[command(flatten)]
+    pub wishes: WishArguments,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a person may ask of `resync`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct WishArguments {
     /// Show what would change and change nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -57,9 +68,6 @@ pub struct Resync {
     /// Take over a hand-made live/NAME on peers, keeping a backup beside it.
     #[arg(long)]
     pub adopt: bool,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// The arguments of `receive`: what the caller may do.

@@ -37,7 +37,9 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
     if complaints.is_empty() {
         return Ok(ExitCode::Done);
     }
-    complaints.iter().for_each(|complaint| report::complain(complaint));
+    for complaint in &complaints {
+        report::complain(complaint);
+    }
     if config.challenge.abort_certbot {
         abort_certbot(&config, &fleet, &runs, &run, &challenges)?;
     }

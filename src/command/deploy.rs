@@ -8,7 +8,7 @@ use crate::command::report;
 use crate::model::config;
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
-use crate::primary::delivery::{Courier, Manner};
+use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::Fleet;
 use crate::primary::hook_env;
 use crate::primary::lineage::Lineage;
@@ -32,13 +32,9 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
     let courier =
         Courier { config: &config, fleet: &fleet, manner: Manner { wishes: Wishes::default(), is_fresh: true } };
     let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>())?;
-    for delivery in &deliveries {
-        match &delivery.outcome {
-            Some(outcome) if !outcome.is_in_sync() => {
-                report::lines(delivery).iter().for_each(|line| report::complain(line))
-            }
-            _ => {}
-        }
+    let failed = |delivery: &&Delivery| delivery.outcome.as_ref().is_some_and(|outcome| !outcome.is_in_sync());
+    for line in deliveries.iter().filter(failed).flat_map(report::lines) {
+        report::complain(&line);
     }
     let code = report::exit_code(&deliveries);
     if code == ExitCode::Partly {

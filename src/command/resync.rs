@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use crate::cli::Resync;
+use crate::cli::{Resync, WishArguments};
 use crate::command::deploy::lock;
 use crate::command::failure::Failure;
 use crate::command::report;
@@ -31,11 +31,12 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
     let peers = chosen_peers(&fleet, arguments)?;
     let _lock = lock(&config)?;
     let (lineages, mut code) = chosen_lineages(&config, arguments)?;
-    let wishes = Wishes { force: arguments.force, adopt: arguments.adopt, dry_run: arguments.dry_run };
+    let WishArguments { force, adopt, dry_run } = arguments.wishes;
+    let wishes = Wishes { force, adopt, dry_run };
     let courier = Courier { config: &config, fleet: &fleet, manner: Manner { wishes, is_fresh: false } };
     let deliveries = courier.deliver(&lineages, &peers)?;
     code = code.max(report::exit_code(&deliveries));
-    if !arguments.dry_run {
+    if !dry_run {
         withdraw_what_is_owed(&config, &fleet);
     }
     print(&deliveries, arguments)?;
@@ -48,7 +49,9 @@ fn print(deliveries: &[Delivery], arguments: &Resync) -> Result<(), Failure> {
         return Ok(());
     }
     let lines: Vec<_> = deliveries.iter().flat_map(report::lines).collect();
-    lines.iter().for_each(|line| report::line(line));
+    for line in &lines {
+        report::line(line);
+    }
     if lines.is_empty() {
         report::line("everything is in line");
     }

@@ -1,4 +1,4 @@
-//! What the product talks about, as types that cannot be wrong. No input or output here.
+//! What the product talks about, as types that cannot be wrong. Nothing is read or written here but the configuration.
 
 pub mod bundle;
 pub mod certificate;

@@ -178,7 +178,7 @@ impl Live {
         }
         self.dir.remove_tree(&stage)?;
         if let Ok(visible) = self.dir.open_beneath(self.lineage.as_str()) {
-            atomic::remove_leftovers(&visible)?;
+            remove_prepared(&visible)?;
         }
         self.dir.sync()?;
         Ok(None)
@@ -187,16 +187,28 @@ impl Live {
     /// Points the four links at one number, each by an atomic rename. Repeating it mends any mix of numbers.
     fn relink(&self, number: Number) -> io::Result<()> {
         let dir = self.dir.open_beneath(self.lineage.as_str())?;
+        remove_prepared(&dir)?;
         for part in Part::ALL {
-            let prepared = format!(".certcast-{}.tmp", part.stem());
-            match dir.unlink(&prepared) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => dir.symlink(self.target(part, number), &prepared)?,
-            }
-            dir.rename(&prepared, part.link())?;
+            dir.symlink(self.target(part, number), prepared(part))?;
+            dir.rename(prepared(part), part.link())?;
         }
         dir.sync()
     }
+}
+
+/// The name under which a link waits for its rename.
+fn prepared(part: Part) -> String {
+    format!(".certcast-{}.link", part.stem())
+}
+
+fn remove_prepared(dir: &Dir) -> io::Result<()> {
+    for part in Part::ALL {
+        match dir.unlink(prepared(part)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A file system without `RENAME_EXCHANGE`, or a `live/NAME` that is a mount point.

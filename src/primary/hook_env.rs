@@ -91,7 +91,7 @@ impl<G: Fn(&str) -> Option<OsString>> Env<'_, G> {
     }
 }
 
-/// Reads an auth call. certbot 5 says CERTBOT_IDENTIFIER, older ones CERTBOT_DOMAIN only.
+/// Reads an auth call. certbot 5 says `CERTBOT_IDENTIFIER`, older ones `CERTBOT_DOMAIN` only.
 pub fn auth_call(get: impl Fn(&str) -> Option<OsString>) -> Result<AuthCall, HookError> {
     let env = Env { get: &get, hook: "certcast auth", option: "manual-auth-hook" };
     let (variable, text) = match env.optional("CERTBOT_IDENTIFIER")? {

@@ -133,11 +133,10 @@ impl<'f> Line<'f> {
 
     /// Has what was staged removed.
     pub fn abort(&mut self, why: &str) -> Outcome {
-        if let Some(transaction) = self.underway.take() {
-            if let Err(outcome) = self.conclude(&Request::Abort { transaction }) {
-                // The node sees the line end and removes it alone.
-                self.talk = Err(outcome);
-            }
+        let told = self.underway.take().map(|transaction| self.conclude(&Request::Abort { transaction }));
+        if let Some(Err(outcome)) = told {
+            // The node sees the line end and removes it alone.
+            self.talk = Err(outcome);
         }
         Outcome::Pending { cause: why.to_owned() }
     }

@@ -117,9 +117,10 @@ pub fn all(letsencrypt: &Path) -> Result<Vec<LineageName>, LineageError> {
         if !entry.path().is_dir() {
             continue;
         }
-        match entry.file_name().to_str().map(str::parse::<LineageName>) {
-            Some(Ok(name)) => names.push(name),
-            _ => tracing::warn!("passed over {}: no lineage's name", escaped(&entry.path().to_string_lossy())),
+        if let Some(Ok(name)) = entry.file_name().to_str().map(str::parse::<LineageName>) {
+            names.push(name);
+        } else {
+            tracing::warn!("passed over {}: no lineage's name", escaped(&entry.path().to_string_lossy()));
         }
     }
     names.sort();

@@ -89,7 +89,7 @@ pub fn remove_leftovers(dir: &Dir) -> io::Result<usize> {
             continue;
         }
         match dir.stat(&name) {
-            Ok(stat) if matches!(stat.kind, Kind::File | Kind::Link) => {}
+            Ok(stat) if stat.kind == Kind::File => {}
             Ok(_) => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

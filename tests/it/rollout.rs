@@ -1,2 +1,1 @@
 //! Deploy and resync across several servers, with bundles of a throw-away CA.
-
