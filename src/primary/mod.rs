@@ -1,1 +1,3 @@
-//! TODO
+//! What the primary does.
+
+pub mod link;
