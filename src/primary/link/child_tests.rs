@@ -32,7 +32,7 @@ fn a_silent_program_and_one_that_does_not_read_end_at_the_deadline() {
         let begin = Instant::now();
         let mut stream = run("exec sleep 60", 300);
         let error = loop {
-            let done = if write { stream.write(&[0; 65536]) } else { stream.read(&mut [0; 10]) };
+            let done = if write { stream.write(&[0; 8192]) } else { stream.read(&mut [0; 10]) };
             if let Err(error) = done {
                 break error;
             }

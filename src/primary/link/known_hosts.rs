@@ -1,7 +1,7 @@
 //! OpenSSH's `known_hosts`: which host keys are trusted for a name.
 //!
 //! libssh2's own check ignores `@revoked` and wildcards and falls back from a port to the bare host,
-//! so the file is read here; sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", is the rule.
+//! so the file is read here; sshd(8), `SSH_KNOWN_HOSTS FILE FORMAT`, is the rule.
 
 use openssl::base64::{decode_block, encode_block};
 use openssl::hash::MessageDigest;

@@ -1,40 +1,16 @@
-//! The routes against a real sshd. The judge of what was let in is sshd's own log.
+//! The routes against a real sshd.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::identity::{Credential, read_known_hosts};
-use super::sshd_fixture::{Sshd, Wish, keygen};
-use super::{Destination, LinkError, Route, Stage, Stream, child, open, ssh2, system_ssh};
+use super::sshd_fixture::{LONG, Sshd, Wish, echoes, keygen, refused, within};
+use super::{Destination, LinkError, Route, Stage, Stream, child, open, system_ssh};
 use crate::model::deadline::Deadline;
-
-const LONG: Duration = Duration::from_secs(30);
-
-/// The error of an open that must not succeed.
-fn refused(result: Result<Box<dyn Stream>, LinkError>) -> LinkError {
-    result.err().expect("the stream was opened")
-}
-
-fn echoes(stream: &mut dyn Stream, length: usize) {
-    let sent: Vec<u8> = (0..u32::MAX).flat_map(u32::to_le_bytes).take(length).collect();
-    stream.write_all(&sent).unwrap();
-    let mut back = vec![0; length];
-    stream.read_exact(&mut back).unwrap();
-    assert!(back == sent);
-}
-
-fn within(took: Duration, millis: std::ops::Range<u128>) {
-    assert!(millis.contains(&took.as_millis()), "took {took:?}");
-}
 
 #[test]
 fn the_right_key_is_let_in_and_bytes_go_both_ways() {
@@ -60,85 +36,23 @@ fn every_type_of_host_key_and_identity_works() {
 }
 
 #[test]
-fn a_connection_takes_no_forty_millisecond_stall() {
+fn opening_takes_no_forty_millisecond_stall() {
     let sshd = Sshd::start(&Wish::default());
-    // The best of ten: other tests run beside this one. With the stall even the best has 40 ms more.
-    let took = |_| {
+    // Other tests run beside this one, so the quickest of many counts; with the stall each would have 40 ms more
+    // (measured alone: 31 ms without, 79 ms with).
+    let took = || {
         let begin = Instant::now();
-        echoes(&mut *sshd.open(LONG).unwrap(), 1);
-        begin.elapsed()
+        let stream = sshd.open(LONG).unwrap();
+        let took = begin.elapsed();
+        drop(stream);
+        took
     };
-    let best = (0..10).map(took).min().unwrap();
-    eprintln!("connect, authenticate, exec and one byte's echo: {best:?}");
-    within(best, 0..100);
-}
-
-#[test]
-fn a_host_key_that_is_not_pinned_is_never_authenticated_to() {
-    let sshd = Sshd::start(&Wish::default());
-    let (name, key) = (sshd.name(), sshd.host_key());
-    keygen(&sshd.path("other"), "ed25519", "");
-    keygen(&sshd.path("ecdsa"), "ecdsa", "");
-    let other = fs::read_to_string(sshd.path("other.pub")).unwrap();
-    let ecdsa = fs::read_to_string(sshd.path("ecdsa.pub")).unwrap();
-    type Expected = fn(&LinkError) -> bool;
-    let cases: [(String, Expected); 6] = [
-        (format!("127.0.0.1 {key}"), |e| matches!(e, LinkError::HostKeyUnknown(_))),
-        (format!("{name} {other}"), |e| matches!(e, LinkError::HostKeyChanged { line: 1, .. })),
-        (format!("{name} {key}@revoked * {key}"), |e| matches!(e, LinkError::HostKeyRevoked { line: 2, .. })),
-        (format!("{name} {ecdsa}"), |e| matches!(e, LinkError::HostKeyNoUsableAlgorithm { .. })),
-        (format!("@cert-authority * {key}"), |e| matches!(e, LinkError::HostKeyAuthorityOnly(_))),
-        (String::new(), |e| matches!(e, LinkError::HostKeyUnknown(_))),
-    ];
-    let count = cases.len();
-    for (file, expected) in cases {
-        sshd.trust(&file);
-        let error = refused(sshd.open(LONG));
-        assert!(expected(&error), "{file}: {error:?}");
-        let (line, hint) = (error.to_string(), error.hint().unwrap());
-        assert!(line.starts_with(&name) && line.contains("known_hosts") && !line.contains('\n'), "{line}");
-        assert!(!hint.contains('\n'), "{hint}");
+    let soon = Deadline::after(LONG);
+    let mut best = took();
+    while best.as_millis() >= 60 && !soon.has_passed() {
+        best = best.min(took());
     }
-    let closed = |log: &[String]| log.iter().filter(|line| line.contains("Connection closed by")).count() == count;
-    sshd.wait_for("each connection was closed", closed);
-    assert_eq!((sshd.logged("Connection from"), sshd.logged("publickey")), (count, 0), "something was tried");
-}
-
-#[test]
-fn the_hint_for_an_unknown_key_pins_exactly_the_key_whose_fingerprint_it_shows() {
-    let sshd = Sshd::start(&Wish::default());
-    sshd.trust("");
-    let LinkError::HostKeyUnknown(offered) = refused(sshd.open(LONG)) else { panic!("another error") };
-    let shown = Command::new("ssh-keygen").arg("-lf").arg(sshd.path("host.pub")).output().unwrap();
-    assert!(String::from_utf8_lossy(&shown.stdout).contains(&offered.fingerprint));
-    let hint = LinkError::HostKeyUnknown(offered).hint().unwrap();
-    let paste = hint.split('`').nth(3).unwrap();
-    assert!(Command::new("sh").args(["-c", paste]).status().unwrap().success(), "{paste}");
-    echoes(&mut *sshd.open(LONG).unwrap(), 1);
-}
-
-#[test]
-fn a_wrong_key_is_tried_exactly_once() {
-    let sshd = Sshd::start(&Wish::default());
-    keygen(&sshd.path("stranger"), "ed25519", "");
-    let error = refused(sshd.open_with(&sshd.path("stranger"), LONG));
-    assert!(matches!(&error, LinkError::Authentication { user, .. } if user == "root"), "{error:?}");
-    sshd.wait_for("the connection was closed", |log| log.iter().any(|line| line.contains("Connection closed by")));
-    assert_eq!((sshd.logged("Connection from"), sshd.logged("Failed publickey"), sshd.logged("Accepted")), (1, 1, 0));
-}
-
-#[test]
-fn an_identity_that_is_no_use_is_found_before_anybody_is_called() {
-    let sshd = Sshd::start(&Wish::default());
-    fs::set_permissions(sshd.path("user"), Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(refused(sshd.open(LONG)), LinkError::IdentityOpenToOthers { mode: 0o644, .. }));
-    keygen(&sshd.path("locked"), "ed25519", "a passphrase");
-    assert!(matches!(refused(sshd.open_with(&sshd.path("locked"), LONG)), LinkError::IdentityEncrypted { .. }));
-    assert!(matches!(refused(sshd.open_with(&sshd.path("none"), LONG)), LinkError::IdentityMissing { .. }));
-    assert_eq!(sshd.logged("Connection from"), 0);
-    fs::write(sshd.path("junk"), "no key").unwrap();
-    fs::set_permissions(sshd.path("junk"), Permissions::from_mode(0o600)).unwrap();
-    assert!(matches!(refused(sshd.open_with(&sshd.path("junk"), LONG)), LinkError::IdentityForeign { .. }));
+    within(best, 0..60);
 }
 
 /// Opens to a port of which only the test knows what is behind it.
@@ -178,10 +92,12 @@ fn a_greeting_without_end_is_cut_at_the_deadline() {
     let port = listener.local_addr().unwrap().port();
     let flood = thread::spawn(move || {
         let (mut peer, _) = listener.accept().unwrap();
+        // A closed far side with a full window is noticed late by the kernel.
+        peer.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
         let lines = b"not ssh\n".repeat(10_000);
         while peer.write_all(&lines).is_ok() {}
     });
-    let (error, took) = open_to_port(port, Duration::from_millis(1000), LONG);
+    let (error, took) = open_to_port(port, Duration::from_secs(1), LONG);
     assert!(matches!(error, LinkError::Deadline { stage: Stage::Greeting, .. }), "{error:?}");
     within(took, 1000..1600);
     flood.join().unwrap();
@@ -196,7 +112,7 @@ fn a_far_side_that_stops_ends_reads_and_writes_at_the_deadline() {
         echoes(&mut *stream, 10);
         assert!(sshd.signal_sessions(Signal::SIGSTOP, "sshd") > 0);
         let error = loop {
-            let done = if write { stream.write(&[0; 65536]) } else { stream.read(&mut [0; 10]) };
+            let done = if write { stream.write(&[0; 8192]) } else { stream.read(&mut [0; 10]) };
             if let Err(error) = done {
                 break error;
             }
@@ -228,64 +144,6 @@ fn connections_that_max_startups_drops_are_tried_again() {
     });
     assert_eq!(sshd.logged("Accepted publickey"), 8);
     assert!(sshd.logged("drop connection") > 0, "sshd never dropped one: nothing was shown");
-}
-
-/// An agent holding these keys, ended with the closure.
-fn with_agent(sshd: &Sshd, keys: &[&str], work: impl FnOnce(&Path)) {
-    let socket = sshd.path("agent");
-    let mut agent =
-        Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(std::process::Stdio::null()).spawn().unwrap();
-    let soon = Deadline::after(LONG);
-    while !socket.exists() && !soon.has_passed() {
-        thread::yield_now();
-    }
-    for key in keys {
-        let added =
-            Command::new("ssh-add").arg("-q").arg(sshd.path(key)).env("SSH_AUTH_SOCK", &socket).status().unwrap();
-        assert!(added.success());
-    }
-    work(&socket);
-    agent.kill().unwrap();
-    agent.wait().unwrap();
-    fs::remove_file(socket).unwrap();
-}
-
-fn open_through(sshd: &Sshd, agent: &Path, deadline: Duration) -> Result<Box<dyn Stream>, LinkError> {
-    let target = ssh2::Target {
-        to: &sshd.to,
-        credential: &Credential::Agent(agent.to_owned()),
-        known_hosts_path: &sshd.path("known_hosts"),
-        known_hosts: &read_known_hosts(&sshd.path("known_hosts")).unwrap(),
-        connect_timeout: LONG,
-    };
-    ssh2::open(&target, Deadline::after(deadline)).map(|stream| Box::new(stream) as Box<dyn Stream>)
-}
-
-#[test]
-fn the_last_of_an_agents_three_keys_is_found_and_none_of_two_is_refused() {
-    let sshd = Sshd::start(&Wish::default());
-    keygen(&sshd.path("one"), "ed25519", "");
-    keygen(&sshd.path("two"), "rsa", "");
-    with_agent(&sshd, &["one", "two", "user"], |agent| {
-        echoes(&mut *open_through(&sshd, agent, LONG).unwrap(), 10);
-        assert_eq!((sshd.logged("Failed publickey"), sshd.logged("Accepted publickey")), (2, 1));
-    });
-    with_agent(&sshd, &["one", "two"], |agent| {
-        let error = refused(open_through(&sshd, agent, LONG));
-        assert!(error.to_string().contains("any of the 2 keys"), "{error}");
-    });
-    let error = refused(open_through(&sshd, &sshd.path("no-agent"), LONG));
-    assert!(matches!(error, LinkError::Agent { .. }), "{error:?}");
-}
-
-#[test]
-fn an_agent_that_never_answers_is_left_at_the_deadline() {
-    let sshd = Sshd::start(&Wish::default());
-    let _silent = UnixListener::bind(sshd.path("silent")).unwrap();
-    let begin = Instant::now();
-    let error = refused(open_through(&sshd, &sshd.path("silent"), Duration::from_millis(1500)));
-    assert!(matches!(error, LinkError::Deadline { stage: Stage::Authenticating, .. }), "{error:?}");
-    within(begin.elapsed(), 1490..2000);
 }
 
 #[test]

@@ -18,6 +18,25 @@ use tempfile::TempDir;
 use super::{Destination, LinkError, Route, Stream, open};
 use crate::model::deadline::Deadline;
 
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// The error of an open that must not succeed.
+pub fn refused(result: Result<Box<dyn Stream>, LinkError>) -> LinkError {
+    result.err().expect("the stream was opened")
+}
+
+pub fn echoes(stream: &mut dyn Stream, length: usize) {
+    let sent: Vec<u8> = (0..u32::MAX).flat_map(u32::to_le_bytes).take(length).collect();
+    stream.write_all(&sent).unwrap();
+    let mut back = vec![0; length];
+    stream.read_exact(&mut back).unwrap();
+    assert!(back == sent);
+}
+
+pub fn within(took: Duration, millis: std::ops::Range<u128>) {
+    assert!(millis.contains(&took.as_millis()), "took {took:?}");
+}
+
 /// What an sshd is to be like; the default echoes what it is sent.
 pub struct Wish<'a> {
     pub receiver: &'a str,
@@ -136,7 +155,9 @@ impl Sshd {
     pub fn signal_sessions(&self, signal: Signal, named: &str) -> usize {
         let hit: Vec<Pid> =
             descendants(self.child.id()).into_iter().filter(|(_, name)| name == named).map(|(pid, _)| pid).collect();
-        hit.iter().for_each(|pid| kill(*pid, signal).unwrap());
+        for pid in &hit {
+            kill(*pid, signal).unwrap();
+        }
         hit.len()
     }
 }
