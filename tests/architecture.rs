@@ -1,4 +1,5 @@
 //! The architecture that `docs/architecture.md` describes is the one that the code has.
+#![cfg(test)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
 ];
 
 /// A file holds one concept; tests beside it may be longer.
-const LINES_AT_MOST: usize = 310;
+const LINES_AT_MOST: usize = 330;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -40,7 +41,8 @@ fn sources() -> Vec<PathBuf> {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.file_stem().unwrap().to_str().unwrap().ends_with("tests") || path.to_str().unwrap().contains("fixture")
+    path.iter().any(|part| part.to_str().unwrap().trim_end_matches(".rs").ends_with("tests"))
+        || path.ends_with("sshd_fixture.rs")
 }
 
 /// The first component below `src`, which is the layer's name.
@@ -82,7 +84,7 @@ fn every_layer_has_its_rule() {
 fn the_map_names_every_file_and_no_other() {
     let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let map = text.split("## The map").nth(1).unwrap().split("\n## ").next().unwrap();
-    let ticked = map.split('`').skip(1).step_by(2).filter(|word| word.starts_with("src/"));
+    let ticked = map.split('`').skip(1).step_by(2).filter(|word| word.starts_with("src/") && Path::new(word).extension().is_some());
     let named: BTreeSet<PathBuf> = ticked.map(PathBuf::from).collect();
     let there: BTreeSet<PathBuf> = sources().into_iter().filter(|path| !is_test(path)).collect();
     let missing: Vec<_> = there.difference(&named).collect();

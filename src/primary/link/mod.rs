@@ -1,0 +1,135 @@
+//! How the primary gets a byte stream to a peer's `certcast receive`.
+//!
+//! Three routes, one stream: libssh2 ([`Route::Ssh2`]), the system's own `ssh` ([`Route::SystemSsh`]) and a
+//! subprocess on this node ([`Route::Local`]). What the stream carries is the wire's business.
+//!
+//! A stream belongs to one thread. While one side writes, what the other side sends meanwhile is taken in and kept
+//! (libssh2: its 2 MiB window; pipes: as much), so both may write at once up to that size; beyond it the write ends at
+//! the deadline. The largest frame is 1 MiB, so no two frames can lock each other.
+
+mod authenticate;
+mod bounded;
+mod child;
+mod connect;
+mod error;
+mod hint;
+mod identity;
+mod known_hosts;
+mod retry;
+mod said;
+mod ssh2;
+mod system_ssh;
+mod watchdog;
+
+use std::env;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::model::deadline::Deadline;
+
+pub use error::{LinkError, OfferedKey, Stage};
+
+/// The command that ssh is asked for. The peer's forced command ignores it; without one it is what should run.
+const COMMAND: &str = "certcast receive";
+
+/// A conversation's bytes, both ways.
+///
+/// Every read and write ends by the deadline with [`TimedOut`](std::io::ErrorKind::TimedOut); the stream is of no use
+/// afterwards. A read of nothing is the far side's clean end. Dropping it closes it at once: the far side sees EOF.
+pub trait Stream: Read + Write + Send {
+    /// What the far side wrote to stderr so far, escaped and capped, for error messages.
+    fn said(&mut self) -> String;
+}
+
+/// Where a peer is. What is absent is left to ssh's defaults, or to `ssh_config` with the system's ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// As whom; with libssh2 `root` when absent.
+    pub user: Option<String>,
+    /// A name, a v4 or v6 address, `fe80::1%eth0`; with the system's ssh also an alias.
+    pub host: String,
+    /// With libssh2 22 when absent.
+    pub port: Option<u16>,
+}
+
+impl Destination {
+    /// Refuses what ssh could take for an option, or what cannot be a host or user.
+    fn check(&self) -> Result<(), LinkError> {
+        let fit = |text: &str| {
+            !text.is_empty()
+                && text.len() <= 255
+                && !text.starts_with('-')
+                && text.chars().all(|c| c.is_ascii_graphic())
+        };
+        let unfit = |what, text: &str| Err(LinkError::Unfit { what, text: crate::model::escape::escaped(text) });
+        if !fit(&self.host) || self.host.contains(['@', '/', '\'', '"', '*', '?', '!', ',']) {
+            return unfit("host", &self.host);
+        }
+        match &self.user {
+            Some(user) if !fit(user) => unfit("user", user),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The way to a peer.
+#[derive(Clone, Copy, Debug)]
+pub enum Route<'a> {
+    /// libssh2, in this process.
+    Ssh2 {
+        /// Where.
+        to: &'a Destination,
+        /// The private key; an agent stands in for one that is encrypted or not there.
+        identity: &'a Path,
+        /// The host keys that are trusted. No other is, ever.
+        known_hosts: &'a Path,
+        /// For one attempt's TCP connection and key exchange.
+        connect_timeout: Duration,
+    },
+    /// The system's `ssh` with the user's `ssh_config`: jumps, certificates, hardware keys.
+    SystemSsh {
+        /// Where.
+        to: &'a Destination,
+    },
+    /// A program on this node.
+    Local {
+        /// The program and its arguments.
+        argv: &'a [String],
+    },
+}
+
+/// Opens a stream that lives until the deadline at most.
+///
+/// With libssh2, what passes by itself (a full `MaxStartups`, a restart) is tried again until the deadline, a dead
+/// peer only during the first third of the time; a failed authentication or host key never. With the other routes an
+/// `Ok` only says that the program runs: why ssh failed is in [`Stream::said`] after EOF.
+pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, LinkError> {
+    match route {
+        Route::Ssh2 { to, identity, known_hosts, connect_timeout } => {
+            to.check()?;
+            let agent = env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+            let target = ssh2::Target {
+                to,
+                credential: &identity::choose(identity, agent.as_deref())?,
+                known_hosts_path: known_hosts,
+                known_hosts: &identity::read_known_hosts(known_hosts)?,
+                connect_timeout: *connect_timeout,
+            };
+            let stream = retry::while_transient(deadline, || ssh2::open(&target, deadline))?;
+            Ok(Box::new(stream))
+        }
+        Route::SystemSsh { to } => {
+            to.check()?;
+            Ok(Box::new(child::spawn(&system_ssh::argv(to, deadline.left()), deadline)?))
+        }
+        Route::Local { argv } => Ok(Box::new(child::spawn(argv, deadline)?)),
+    }
+}
+
+#[cfg(test)]
+mod live_tests;
+#[cfg(test)]
+mod live_trust_tests;
+#[cfg(test)]
+mod sshd_fixture;
