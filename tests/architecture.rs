@@ -84,7 +84,11 @@ fn every_layer_has_its_rule() {
 fn the_map_names_every_file_and_no_other() {
     let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let map = text.split("## The map").nth(1).unwrap().split("\n## ").next().unwrap();
-    let ticked = map.split('`').skip(1).step_by(2).filter(|word| word.starts_with("src/") && Path::new(word).extension().is_some());
+    let ticked = map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.starts_with("src/") && Path::new(word).extension().is_some());
     let named: BTreeSet<PathBuf> = ticked.map(PathBuf::from).collect();
     let there: BTreeSet<PathBuf> = sources().into_iter().filter(|path| !is_test(path)).collect();
     let missing: Vec<_> = there.difference(&named).collect();

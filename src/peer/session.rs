@@ -57,7 +57,9 @@ pub fn serve(
                 Err(cause) => rejected(&cause),
             },
         };
-        frame::write(output, &reply)?;
+        if let Err(end) = frame::write(output, &reply) {
+            break end;
+        }
         if let Reply::Rejected { cause } = reply {
             break FrameError::Malformed(cause);
         }

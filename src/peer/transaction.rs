@@ -34,7 +34,7 @@ pub struct Transaction<'n> {
 
 /// Steps 1 to 6: from the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
 pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
-    let held = node.hold(deadline)?;
+    let held = if request.wishes.dry_run { node.lock(deadline)? } else { node.hold(deadline)? };
     let offered = Version { number: request.number, digest: request.files.digest() };
     if !node.is_own() && admission::installed(node, &request.lineage)? == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
@@ -62,6 +62,10 @@ impl Transaction<'_> {
 
     /// Steps 7 to 9: switch, test, reload, probe, and finish; or back. This node now decides alone.
     pub fn commit(mut self) -> Outcome {
+        // Not noted means not begun.
+        if let Err(error) = self.ending.journal.write(&Record::Switching) {
+            return self.ending.give_up(Step::Switch, &format!("{:#}", anyhow::Error::from(error))).0;
+        }
         match self.switch_and_settle() {
             Ok(notes) => {
                 self.notes.extend(notes);

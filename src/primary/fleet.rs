@@ -107,9 +107,13 @@ impl Fleet {
         std::iter::once(&self.own).chain(&self.peers)
     }
 
-    /// One node by its name.
-    pub fn get(&self, name: &NodeName) -> Option<&Member> {
-        self.all().find(|member| member.name == *name)
+    /// The same site for a certbot that was run with another directory (its --config-dir).
+    #[must_use]
+    pub fn with_letsencrypt(mut self, letsencrypt: &Path) -> Fleet {
+        if let Reach::Local { argv } = &mut self.own.reach {
+            argv.extend(["--letsencrypt".into(), letsencrypt.to_string_lossy().into_owned()]);
+        }
+        self
     }
 }
 
