@@ -118,7 +118,7 @@ impl Fleet {
 }
 
 /// Does the same for many nodes at once, a thread each, and returns the results in their order.
-pub fn for_each<'m, T: Send, R: Send>(items: Vec<T>, act: impl Fn(T) -> R + Sync + 'm) -> io::Result<Vec<R>> {
+pub fn for_each<T: Send, R: Send>(items: Vec<T>, act: impl Fn(T) -> R + Sync) -> io::Result<Vec<R>> {
     thread::scope(|scope| {
         let act = &act;
         let threads: Vec<_> = items
