@@ -163,7 +163,7 @@ impl<'n> Ending<'n> {
             live.discard(&intent.transaction, false)?;
             archive.remove(intent.to, &intent.writes)?;
         }
-        if intent.before == Before::Nothing {
+        if matches!(intent.before, Before::Nothing | Before::Foreign) {
             // Fails where an older version is kept in it, and then it is to stay.
             _ = self.node.letsencrypt().open_beneath("archive").and_then(|dir| dir.rmdir(intent.lineage.as_str()));
         }
