@@ -87,7 +87,8 @@ impl<'n> Ending<'n> {
                 notes.push(format!("what was there before is kept in {}", backup.display()));
             }
             archive.prune(&intent.keep)?;
-        } else {
+        }
+        if intent.before == Before::Certbot {
             settled::set(self.node.state(), &intent.lineage, intent.digest)?;
         }
         Ok(self.joined.iter().try_for_each(|joined| joined.discard(&intent.transaction))?)
@@ -119,11 +120,17 @@ impl<'n> Ending<'n> {
         if let Some((_, live)) = &self.trees {
             live.undo(&intent.transaction, intent.before, intent.to)?;
         }
-        // Services that were ill before are not made well by the old tree, and certbot's own links stay new.
-        if let Some(leaf) = intent.old_leaf.filter(|_| intent.tests_passed && self.trees.is_some()) {
-            let notes = service::settle(self.node.services(), &intent.expectations, leaf, reload);
-            notes.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
+        // Services that were ill before are not made well by the old tree.
+        if !intent.tests_passed {
+            return Ok(());
         }
+        // certbot's own links stay new, and without an old leaf there is nothing to wait for.
+        let expected = match intent.old_leaf.filter(|_| intent.before != Before::Certbot) {
+            Some(leaf) => (leaf, intent.expectations.as_slice()),
+            None => (intent.digest, [].as_slice()),
+        };
+        let settled = service::settle(self.node.services(), expected.1, expected.0, reload);
+        settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
         Ok(())
     }
 
@@ -165,7 +172,7 @@ impl<'n> Ending<'n> {
                 archive.remove(intent.to, &intent.writes)?;
             }
         }
-        if intent.before == Before::Nothing {
+        if matches!(intent.before, Before::Nothing | Before::Foreign) {
             // Fails where an older version is kept in it, and then it is to stay.
             _ = self.node.letsencrypt().open_beneath("archive").and_then(|dir| dir.rmdir(intent.lineage.as_str()));
         }

@@ -71,7 +71,7 @@ impl Transaction<'_> {
                 self.notes.extend(notes);
                 self.ending.finish(self.notes)
             }
-            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::Must),
+            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::All),
         }
     }
 
@@ -79,7 +79,7 @@ impl Transaction<'_> {
         let at_switch = |error: anyhow::Error| Unwilling { step: Step::Switch, cause: format!("{error:#}") };
         self.ending.switch().map_err(at_switch)?;
         let expectations = &self.ending.intent().expectations;
-        let notes = service::settle(self.ending.node.services(), expectations, self.bundle.leaf(), Reload::Must)?;
+        let notes = service::settle(self.ending.node.services(), expectations, self.bundle.leaf(), Reload::All)?;
         self.ending.journal.write(&Record::Confirmed).map_err(|error| at_switch(error.into()))?;
         Ok(notes)
     }
