@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{CHALLENGES, Certbot, Finished, Grant, Host, Lab, token, until};
+use crate::lab::{CHALLENGES, Finished, Grant, Host, Lab, token, until};
 
 const NAME: &str = "www.site.test";
 const CONF: &str = "/etc/nginx/conf.d/site.conf";
@@ -249,6 +249,7 @@ fn what_a_peer_missed_of_a_cleanup_it_removes_at_the_next_resync() {
     assert!(lab["web1"].tokens().is_empty() && lab["web3"].tokens().is_empty());
 
     lab["web2"].start_sshd();
+    lab.issue(NAME, 1, &[NAME]);
     lab.primary().run(["certcast", "resync"]).ok();
     everything_is_gone(&lab);
     let logins = lab["web2"].logins();
@@ -262,7 +263,8 @@ fn what_a_killed_certbot_left_is_removed_by_the_next_auth_or_resync() {
     let killed = || lab.primary().hooks().auth(&[NAME]).then("kill -KILL $$").run();
     assert!(killed().silent().code().is_none());
     assert_eq!(lab["web2"].tokens(), [token(NAME)]);
-    lab.primary().run(["certcast", "resync"]).ok();
+    // There is no lineage yet, and so nothing to bring in line; the challenges go all the same.
+    lab.primary().run(["certcast", "resync"]);
     everything_is_gone(&lab);
 
     killed();

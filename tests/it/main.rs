@@ -14,3 +14,5 @@ mod lab_holds;
 mod rollout;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod with_certbot;
