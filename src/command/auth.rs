@@ -15,6 +15,7 @@ use crate::primary::fleet::Fleet;
 use crate::primary::hook_env::{self, AuthCall};
 use crate::primary::{publication, readiness};
 use crate::sys::ancestry::{self, ProcessId};
+use crate::sys::voice;
 use crate::wire::message::Withdrawal;
 
 /// certbot shows what a hook says only to whom it is failing for: a screenful, not a flood.
@@ -29,20 +30,20 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
         Ok(config) => config,
         Err(error) => return Err(call.err().unwrap_or_else(|| error.into())),
     };
-    let code = match call.and_then(|call| complaints(&config, config_path, &call)) {
+    let (code, said) = match call.and_then(|call| complaints(&config, config_path, &call)) {
         Ok(complaints) if complaints.is_empty() => return Ok(ExitCode::Done),
         Ok(complaints) => {
             report::complain_of(&complaints, LINES_AT_MOST);
-            ExitCode::Failed
+            (ExitCode::Failed, complaints)
         }
         Err(failure) => {
             failure.report();
-            failure.code
+            (failure.code, vec![failure.text()])
         }
     };
     // For whatever reason it failed: the nodes are not proven, and the CA is not to be asked.
     if config.challenge.abort_certbot {
-        stop_certbot(&config, config_path);
+        stop_certbot(&config, config_path, said);
     }
     Ok(code)
 }
@@ -70,12 +71,19 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
 /// certbot ignores its hooks' exit codes, so only a signal keeps it from asking the CA. It then calls
 /// no cleanup hook for this challenge; the challenges are withdrawn here.
 ///
-/// The signal comes last: on it certbot kills its hook, which is this process.
-fn stop_certbot(config: &Config, config_path: &Path) {
+/// The signal comes last: on it certbot kills its hook, which is this process, and forgets what the hook said.
+/// So that somebody hears why, it is said on certbot's own standard error too.
+fn stop_certbot(config: &Config, config_path: &Path, mut said: Vec<String>) {
     // Never a process that merely happens to be our ancestor.
     let Some(certbot) = ancestry::certbot_run() else { return };
     if let Err(error) = withdraw_all(config, config_path, &certbot) {
         report::complain(&format!("{error:#}; the challenges are removed later, by 'certcast resync' or by their age"));
+    }
+    said.truncate(LINES_AT_MOST);
+    said.push("certbot is stopped before the CA is asked (challenge.abort_certbot)".to_owned());
+    let text: String = said.iter().map(|line| format!("certcast: {line}\n")).collect();
+    if let Err(error) = voice::say_for(&certbot, text.as_bytes()) {
+        tracing::info!("certbot's standard error takes no words: {error}");
     }
     report::complain("certbot is stopped before the CA is asked (challenge.abort_certbot)");
     if let Err(error) = ancestry::terminate(&certbot) {
