@@ -3,6 +3,8 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod challenges;
 #[cfg(test)]
 mod lab;
