@@ -70,6 +70,12 @@ impl Runs {
         write(&self.runs.create_beneath(run.to_string(), 0o700)?, PUBLISHED, &())
     }
 
+    /// Whether a run's challenges may be on nodes.
+    pub fn is_published(&self, run: &ProcessId) -> bool {
+        let dir = self.runs.open_beneath(run.to_string());
+        dir.is_ok_and(|dir| dir.exists(PUBLISHED).unwrap_or(true))
+    }
+
     /// Notes that certbot is done with a challenge. Independent of the order of calls.
     pub fn mark_cleaned(&self, run: &ProcessId, token: &Token) -> io::Result<Progress> {
         let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
