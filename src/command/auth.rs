@@ -63,7 +63,7 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
     }
     let fleet = Fleet::of(config, config_path)?;
     publication::adopt_orphans(&fleet, &runs)?;
-    let challenges = runs.challenges(&run);
+    let challenges = runs.challenges(&run)?;
     runs.mark_published(&run)?;
     Ok(readiness::complaints(config, fleet, &runs, &challenges)?)
 }
@@ -81,7 +81,7 @@ fn stop_certbot(config: &Config, config_path: &Path, mut said: Vec<String>) {
     }
     said.truncate(LINES_AT_MOST);
     said.push("certbot is stopped before the CA is asked (challenge.abort_certbot)".to_owned());
-    let text: String = said.iter().map(|line| format!("certcast: {line}\n")).collect();
+    let text = format!("certcast: {}\n", said.join("\ncertcast: "));
     if let Err(error) = voice::say_for(&certbot, text.as_bytes()) {
         tracing::info!("certbot's standard error takes no words: {error}");
     }
@@ -93,7 +93,7 @@ fn stop_certbot(config: &Config, config_path: &Path, mut said: Vec<String>) {
 
 fn withdraw_all(config: &Config, config_path: &Path, run: &ProcessId) -> anyhow::Result<()> {
     let runs = Runs::open(&config.node.state)?;
-    let withdrawals: Vec<_> = runs.challenges(run).iter().map(Withdrawal::of).collect();
+    let withdrawals: Vec<_> = runs.challenges(run)?.iter().map(Withdrawal::of).collect();
     if !withdrawals.is_empty() && runs.is_published(run) {
         let fleet = Fleet::of(config, config_path)?;
         for answer in publication::withdraw(config, &fleet, &runs, &withdrawals, Deadline::after(WITHDRAW))? {

@@ -60,7 +60,10 @@ fn without_the_wish_to_stop_certbot_a_wrong_server_is_loud() {
         lab["web2"].set("node.webroot", "/srv");
         let run = certonly(&lab, which, &[NAME]);
         let said = run.stderr();
-        assert!(said.contains("certcast: web2 (192.0.2.2 and 2001:db8::2) answers 404 for http://www.site.test/"), "{run}");
+        assert!(
+            said.contains("certcast: web2 (192.0.2.2 and 2001:db8::2) answers 404 for http://www.site.test/"),
+            "{run}"
+        );
         assert!(lab.ca().validations() > 0);
         no_token_is_left(&lab);
     }
@@ -123,7 +126,13 @@ fn a_dry_run_of_certbot_changes_no_server_and_leaves_nothing() {
 #[test]
 fn a_certificate_for_an_address_is_validated_at_that_address_only() {
     let lab = Lab::raise().hosts(2).with_ca().up();
-    let run = lab.primary().certbot(Certbot::Pypi).args(HOOKS).args(["--ip-address", "192.0.2.2", "--cert-name", "address"]).run().ok();
+    let run = lab
+        .primary()
+        .certbot(Certbot::Pypi)
+        .args(HOOKS)
+        .args(["--ip-address", "192.0.2.2", "--cert-name", "address"])
+        .run()
+        .ok();
     assert_eq!(lab["web2"].installed_leaf("address"), lab.primary().installed_leaf("address"), "{run}");
     assert!(lab["web2"].installed_leaf("address").is_some());
     assert!(visits(&lab, &lab["web2"]) > 0 && visits(&lab, &lab["web1"]) == 0);
