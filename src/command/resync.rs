@@ -38,12 +38,7 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
     code
 }
 
-fn bring_in_line(
-    config: &Config,
-    fleet: &Fleet,
-    peers: &[&Member],
-    arguments: &Resync,
-) -> Result<ExitCode, Failure> {
+fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &Resync) -> Result<ExitCode, Failure> {
     let (lineages, code) = chosen_lineages(config, arguments)?;
     let WishArguments { force, adopt, dry_run } = arguments.wishes;
     let wishes = Wishes { force, adopt, dry_run };

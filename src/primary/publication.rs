@@ -125,8 +125,9 @@ fn debts(runs: &Runs, member: &Member, publish: &[Challenge]) -> Vec<Withdrawal>
 /// One line a cause, however many names it struck.
 fn lines(verb: &str, failures: Vec<TokenFailure>) -> Vec<String> {
     let by_cause = grouped(failures.into_iter().map(|TokenFailure { name, cause }| (cause, name)));
-    let line =
-        |(cause, names): &(String, Vec<_>)| format!("cannot {verb} the challenge for {}: {}", SomeOf(names), escaped(cause));
+    let line = |(cause, names): &(String, Vec<_>)| {
+        format!("cannot {verb} the challenge for {}: {}", SomeOf(names), escaped(cause))
+    };
     by_cause.iter().map(line).collect()
 }
 

@@ -19,12 +19,7 @@ use crate::primary::publication::{self, Answer};
 const PUBLISHING: (u32, u32) = (2, 3);
 
 /// Publishes the challenges and proves them; what a person must know why the CA must not be asked, or nothing.
-pub fn complaints(
-    config: &Config,
-    mut fleet: Fleet,
-    runs: &Runs,
-    challenges: &[Challenge],
-) -> io::Result<Vec<String>> {
+pub fn complaints(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challenge]) -> io::Result<Vec<String>> {
     let deadline = Deadline::after(config.challenge.budget);
     let publishing = deadline.at_most(config.challenge.budget * PUBLISHING.0 / PUBLISHING.1);
     let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
@@ -38,7 +33,8 @@ pub fn complaints(
     complaints.extend(unpublished(config, &answers));
     complaints.extend(records.map(|records| check_dns(config, &fleet, &names, records)).unwrap_or_default());
     // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
-    let failed: Vec<_> = answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
+    let failed: Vec<_> =
+        answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
     let failures = proof::prove(challenges, &targets(config, &fleet, &failed), deadline);
     complaints.extend(proof::summary(&failures));
     Ok(complaints)
@@ -47,7 +43,8 @@ pub fn complaints(
 /// A peer that is configured by the name of its sshd only is where DNS has that name.
 fn find_addresses(fleet: &mut Fleet, deadline: Deadline) -> Vec<String> {
     let unknown: Vec<&mut Member> = fleet.peers.iter_mut().filter(|peer| peer.addresses.is_empty()).collect();
-    let hosts: Vec<Option<Identifier>> = unknown.iter().map(|peer| peer.host().and_then(|host| host.parse().ok())).collect();
+    let hosts: Vec<Option<Identifier>> =
+        unknown.iter().map(|peer| peer.host().and_then(|host| host.parse().ok())).collect();
     let known: Vec<Identifier> = hosts.iter().flatten().cloned().collect();
     let mut found = dns::lookup_all(&known, deadline).into_iter();
     let mut complaints = Vec::new();

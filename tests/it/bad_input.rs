@@ -48,13 +48,23 @@ fn an_environment_that_is_no_call_of_a_hook_is_a_usage_error_and_writes_nothing(
         &["RENEWED_LINEAGE is not set", "--deploy-hook 'certcast deploy'"],
     );
     one_error(&call(NAME, "", &validation), &[NAME, "cannot be validated over HTTP", "--preferred-challenges http"]);
-    one_error(&call("*.site.test", &token, &validation), &["*.site.test cannot be validated over HTTP", "leave the wildcard out"]);
-    for bad in ["../../../../etc/passwd__", "/etc/passwd_____________", "aaaaaaaaaaaaaaaaaaaaaaaaa.txt", &long, &short] {
+    one_error(
+        &call("*.site.test", &token, &validation),
+        &["*.site.test cannot be validated over HTTP", "leave the wildcard out"],
+    );
+    for bad in ["../../../../etc/passwd__", "/etc/passwd_____________", "aaaaaaaaaaaaaaaaaaaaaaaaa.txt", &long, &short]
+    {
         let said = call(NAME, bad, &format!("{bad}.{THUMBPRINT}"));
-        one_error(&said, &["certbot's challenge for www.site.test is unfit: the token is not 16 to 128 characters of base64url"]);
+        one_error(
+            &said,
+            &["certbot's challenge for www.site.test is unfit: the token is not 16 to 128 characters of base64url"],
+        );
     }
     for bad in [token.clone(), format!("{token}.short"), format!("{validation}<?php"), format!("other{validation}")] {
-        one_error(&call(NAME, &token, &bad), &["the validation is not the token, a dot and a 43-character key thumbprint"]);
+        one_error(
+            &call(NAME, &token, &bad),
+            &["the validation is not the token, a dot and a 43-character key thumbprint"],
+        );
     }
     for bad in ["../site.test", "site.test/..", "a b", "-n", "\u{1b}[2J.test"] {
         let said = call(bad, &token, &validation);
@@ -63,7 +73,10 @@ fn an_environment_that_is_no_call_of_a_hook_is_a_usage_error_and_writes_nothing(
     }
     let many = [("CERTBOT_DOMAIN", NAME), ("CERTBOT_TOKEN", &token), ("CERTBOT_VALIDATION", &validation)];
     let variables = [many.as_slice(), &[("CERTBOT_REMAINING_CHALLENGES", "-1")]].concat();
-    one_error(&lab.primary().hooks().call("auth", &variables).run().exits(USAGE), &["CERTBOT_REMAINING_CHALLENGES is \"-1\""]);
+    one_error(
+        &lab.primary().hooks().call("auth", &variables).run().exits(USAGE),
+        &["CERTBOT_REMAINING_CHALLENGES is \"-1\""],
+    );
     for bad in ["live/www.site.test", "/etc/letsencrypt/archive/www.site.test", "/etc/letsencrypt/live/.."] {
         let said = lab.primary().hooks().call("deploy", &[("RENEWED_LINEAGE", bad)]).run().exits(USAGE);
         one_error(&said, &["RENEWED_LINEAGE is"]);

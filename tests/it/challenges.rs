@@ -102,7 +102,11 @@ fn a_wrong_answer_of_one_server_is_said_with_server_address_and_status() {
         (both, "root /srv;", "web2 (192.0.2.2 and 2001:db8::2) answers 404 for http://www.site.test/"),
         (both, "return 403;", "web2 (192.0.2.2 and 2001:db8::2) answers 403 for "),
         (both, "return 200 old;", "web2 (192.0.2.2 and 2001:db8::2) answers something else, beginning \"old\","),
-        (both, "return 301 http://elsewhere.test:8080/;", "answers 301, a redirect to \"http://elsewhere.test:8080/\","),
+        (
+            both,
+            "return 301 http://elsewhere.test:8080/;",
+            "answers 301, a redirect to \"http://elsewhere.test:8080/\",",
+        ),
         ("listen [::]:80;", "root /srv;", "web2 (2001:db8::2) answers 404 for "),
     ] {
         answer_otherwise(wrong, listen, words);
@@ -147,7 +151,9 @@ fn dns_must_name_the_nodes_and_nobody_else() {
     // A node that DNS leaves out is in the log only.
     lab.dns().set(NAME, &of(&["web1", "web2"]));
     auth().ok().silent();
-    assert!(lab.primary().text("/var/log/certcast.log").contains("DNS lists none of web3's addresses for www.site.test"));
+    assert!(
+        lab.primary().text("/var/log/certcast.log").contains("DNS lists none of web3's addresses for www.site.test")
+    );
 
     let mut records = of(&["web1", "web2", "web3"]);
     records.push("192.0.2.99".parse().unwrap());
@@ -173,7 +179,9 @@ fn a_front_is_no_stranger_and_must_serve_the_challenge_too() {
     let front = &lab["web3"];
     let behind = "upstream nodes { server 192.0.2.1; server 192.0.2.2; }\n";
     let proxy = |more: &str| {
-        let server = format!("server {{ listen 80; listen [::]:80; server_name {NAME}; location / {{ proxy_pass http://nodes; {more} }} }}\n");
+        let server = format!(
+            "server {{ listen 80; listen [::]:80; server_name {NAME}; location / {{ proxy_pass http://nodes; {more} }} }}\n"
+        );
         front.write(CONF, format!("{behind}{server}"));
         front.reload_nginx();
     };
@@ -337,9 +345,18 @@ fn each_reason_why_a_receiver_does_not_answer_has_its_own_message() {
     peer.write("/root/.bashrc", "echo Welcome to web2\necho 'certcast-wire 0'\n");
     auth().ok().silent();
     peer.change_host_key();
-    says(&["its host key is now SHA256:", "ssh-keygen -R '192.0.2.2' -f '/etc/certcast/known_hosts'", "only if it shows"]);
+    says(&[
+        "its host key is now SHA256:",
+        "ssh-keygen -R '192.0.2.2' -f '/etc/certcast/known_hosts'",
+        "only if it shows",
+    ]);
     lab.primary().write("/etc/certcast/known_hosts", "");
-    says(&["its host key SHA256:", "is not in /etc/certcast/known_hosts", "ssh-keygen -lf", ">> '/etc/certcast/known_hosts'"]);
+    says(&[
+        "its host key SHA256:",
+        "is not in /etc/certcast/known_hosts",
+        "ssh-keygen -lf",
+        ">> '/etc/certcast/known_hosts'",
+    ]);
     lab.pin_host_keys();
     auth().ok().silent();
 }

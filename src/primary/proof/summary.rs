@@ -9,7 +9,10 @@ use crate::model::some_of::{SomeOf, grouped};
 /// One line a server and kind of failure; the first failure stands for all.
 pub fn summary(failures: &[Failure]) -> Vec<String> {
     let key = |failure: &Failure| (failure.target.role.clone(), class(&failure.kind));
-    grouped(failures.iter().map(|failure| (key(failure), failure))).iter().filter_map(|(_, group)| line(group)).collect()
+    grouped(failures.iter().map(|failure| (key(failure), failure)))
+        .iter()
+        .filter_map(|(_, group)| line(group))
+        .collect()
 }
 
 /// What has the same cause and remedy.
