@@ -81,7 +81,7 @@ fn stop_certbot(config: &Config, config_path: &Path, mut said: Vec<String>) {
     }
     said.truncate(LINES_AT_MOST);
     said.push("certbot is stopped before the CA is asked (challenge.abort_certbot)".to_owned());
-    let text: String = said.iter().map(|line| format!("certcast: {line}\n")).collect();
+    let text = format!("certcast: {}\n", said.join("\ncertcast: "));
     if let Err(error) = voice::say_for(&certbot, text.as_bytes()) {
         tracing::info!("certbot's standard error takes no words: {error}");
     }

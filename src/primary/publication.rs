@@ -95,7 +95,9 @@ fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: &[Challeng
                     Reply::Withdrawn { failures } => {
                         settle(runs, member, &owed, &failures);
                         let lines = lines("withdraw", failures);
-                        lines.iter().for_each(|line| tracing::warn!(node = %member.name, "{line}"));
+                        for line in &lines {
+                            tracing::warn!(node = %member.name, "{line}");
+                        }
                         if publish.is_empty() {
                             answer.failures.extend(lines);
                         }

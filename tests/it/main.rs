@@ -17,4 +17,6 @@ mod rollout;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
+mod unreached;
+#[cfg(test)]
 mod with_certbot;
