@@ -1,6 +1,6 @@
 //! `auth` and `cleanup`: what is wrong on a server, in DNS or on the way is found and said before the CA is asked.
 
-use crate::lab::{CHALLENGES, Finished, Host, Lab, token, until};
+use crate::lab::{CHALLENGES, Finished, Host, Lab, until};
 
 const NAME: &str = "www.site.test";
 const CONF: &str = "/etc/nginx/conf.d/site.conf";

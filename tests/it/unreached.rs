@@ -43,6 +43,8 @@ fn a_peer_that_is_cut_off_or_hangs_leaves_time_to_prove_the_others() {
     let key = lab.identity();
     lab["web2"].authorize_only(&key, Grant::Forced("sleep 100"));
     auth().ok().silent();
+    let log = lab.primary().text("/var/log/certcast.log");
+    assert!(log.contains("web2: the other side did not say hello in time"), "{log}");
 
     // The others must still be right.
     lab["web3"].stop_nginx();
@@ -139,7 +141,7 @@ fn each_reason_why_a_receiver_does_not_answer_has_its_own_message() {
         assert!(words.iter().all(|word| line.contains(word)), "{words:?}\n{run}");
     };
     peer.authorize_only(&key, Grant::Forced("/usr/local/bin/nothing-there receive"));
-    says(&["nothing-there"]);
+    says(&["nothing-there", "run there by hand what authorized_keys names for this key"]);
     peer.authorize_only(&key, Grant::Forced("printf '\\0certcast-wire 7 9\\n'; cat >/dev/null"));
     says(&["protocol versions 7 to 9, this program 1 to 1; bring both to one release"]);
     peer.authorize_only(&key, Grant::Forced("yes 'no protocol'"));
