@@ -65,7 +65,7 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
     publication::adopt_orphans(&fleet, &runs)?;
     let challenges = runs.challenges(&run)?;
     runs.mark_published(&run)?;
-    Ok(readiness::complaints(config, fleet, &runs, &challenges)?)
+    Ok(readiness::complaints(config, fleet, &runs, &challenges).context("cannot talk to the nodes")?)
 }
 
 /// certbot ignores its hooks' exit codes, so only a signal keeps it from asking the CA. It then calls

@@ -21,8 +21,12 @@ pub fn complain(text: &str) {
 /// Several lines on standard error, but no flood; all of them are in the log.
 pub fn complain_of(texts: &[String], at_most: usize) {
     let (shown, rest) = texts.split_at(texts.len().min(at_most));
-    shown.iter().for_each(|text| complain(text));
-    rest.iter().for_each(|text| tracing::error!("{text}"));
+    for text in shown {
+        complain(text);
+    }
+    for text in rest {
+        tracing::error!("{text}");
+    }
     if !rest.is_empty() {
         complain(&format!("{} more such lines are in the log", rest.len()));
     }

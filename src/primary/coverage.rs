@@ -103,17 +103,17 @@ mod tests {
     fn an_address_that_is_nobodys_is_named_once() {
         let found = against_two_nodes(&["192.0.2.1", "192.0.2.2", "192.0.2.9", "::ffff:192.0.2.9"], &[]);
         assert_eq!(
-            errors(&[found.clone()]),
+            errors(std::slice::from_ref(&found)),
             ["DNS lists 192.0.2.9 for www.example, which is no node: the CA may ask it; add it to a [[peer]]'s \
               addresses or to challenge.fronts, or remove the record"]
         );
-        assert!(warnings(&[found.clone()]).is_empty());
+        assert!(warnings(std::slice::from_ref(&found)).is_empty());
     }
 
     #[test]
     fn a_node_without_a_record_is_a_warning() {
         let found = against_two_nodes(&["192.0.2.1"], &[]);
-        assert!(errors(&[found.clone()]).is_empty());
+        assert!(errors(std::slice::from_ref(&found)).is_empty());
         let warnings = warnings(&[found.clone(), found]);
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].starts_with("DNS lists none of web2's addresses for www.example and www.example:"));

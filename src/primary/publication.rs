@@ -13,6 +13,7 @@ use crate::model::some_of::{SomeOf, grouped};
 use crate::primary::challenge::Runs;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::{Fleet, Member, Places, for_each};
+use crate::wire::banner::BannerError;
 use crate::wire::message::{Reply, Request, TokenFailure, Withdrawal};
 
 /// What one node said.
@@ -95,7 +96,9 @@ fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: &[Challeng
                     Reply::Withdrawn { failures } => {
                         settle(runs, member, &owed, &failures);
                         let lines = lines("withdraw", failures);
-                        lines.iter().for_each(|line| tracing::warn!(node = %member.name, "{line}"));
+                        for line in &lines {
+                            tracing::warn!(node = %member.name, "{line}");
+                        }
                         if publish.is_empty() {
                             answer.failures.extend(lines);
                         }
@@ -134,12 +137,22 @@ fn lines(verb: &str, failures: Vec<TokenFailure>) -> Vec<String> {
 /// The error with its causes and the remedy. Its parts are escaped and bounded each.
 fn explained(error: &TalkError) -> String {
     let mut text = error.to_string();
-    for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
+    let cause = match error {
+        TalkError::Banner(inner, _) => inner.source(),
+        TalkError::Frame(inner, _) => inner.source(),
+        other => other.source(),
+    };
+    for cause in std::iter::successors(cause, |&cause| cause.source()) {
         _ = write!(text, ": {cause}");
     }
-    if let TalkError::Link(link) = error
-        && let Some(hint) = link.hint()
-    {
+    let hint = match error {
+        TalkError::Link(link) => link.hint(),
+        TalkError::Banner(BannerError::Ended(_) | BannerError::Foreign(_) | BannerError::Deadline, _) => Some(
+            "run there by hand what authorized_keys names for this key: it should be 'certcast receive'".to_owned(),
+        ),
+        _ => None,
+    };
+    if let Some(hint) = hint {
         _ = write!(text, "; {hint}");
     }
     text

@@ -93,8 +93,12 @@ fn check_dns(
             Err(error) => troubles.push(error),
         }
     }
-    coverage::warnings(&covered).iter().for_each(|warning| tracing::warn!("{warning}"));
-    dns::summary(&troubles).iter().for_each(|trouble| tracing::warn!("cannot compare DNS with the nodes: {trouble}"));
+    for warning in coverage::warnings(&covered) {
+        tracing::warn!("{warning}");
+    }
+    for trouble in dns::summary(&troubles) {
+        tracing::warn!("cannot compare DNS with the nodes: {trouble}");
+    }
     let mut complaints = coverage::errors(&covered);
     complaints.extend(dns::summary(&definite));
     complaints

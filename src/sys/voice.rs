@@ -43,44 +43,40 @@ mod tests {
     use std::io::Read;
     use std::process::{Child, Command, Stdio};
 
-    fn waiting(stderr: impl Into<Stdio>) -> (Child, ProcessId) {
-        let child = Command::new("cat").stdin(Stdio::piped()).stderr(stderr).spawn().unwrap();
+    /// A process that waits, with this standard error, while something is done.
+    fn with_waiting(stderr: Stdio, act: impl FnOnce(&mut Child, ProcessId)) -> ProcessId {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let id = ancestry::process(i32::try_from(child.id()).unwrap()).unwrap();
-        (child, id)
-    }
-
-    fn ended(mut child: Child) -> Child {
+        act(&mut child, id);
         drop(child.stdin.take());
         child.wait().unwrap();
-        child
+        id
     }
 
     #[test]
     fn a_pipe_and_an_appended_file_take_words_and_a_plain_file_does_not() {
-        let (child, id) = waiting(Stdio::piped());
-        say_for(&id, b"why").unwrap();
-        let mut heard = String::new();
-        ended(child).stderr.take().unwrap().read_to_string(&mut heard).unwrap();
-        assert_eq!(heard, "why");
-
+        with_waiting(Stdio::piped(), |child, id| {
+            say_for(&id, b"why").unwrap();
+            let mut heard = [0; 3];
+            child.stderr.take().unwrap().read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"why");
+        });
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("log");
         fs::write(&path, "before ").unwrap();
-        let (child, id) = waiting(OpenOptions::new().append(true).open(&path).unwrap());
-        say_for(&id, b"why").unwrap();
-        ended(child);
-        let (child, id) = waiting(OpenOptions::new().write(true).open(&path).unwrap());
-        assert!(say_for(&id, b"lost").is_err());
-        ended(child);
+        let appended = OpenOptions::new().append(true).open(&path).unwrap();
+        with_waiting(appended.into(), |_, id| say_for(&id, b"why").unwrap());
+        let plain = OpenOptions::new().write(true).open(&path).unwrap();
+        with_waiting(plain.into(), |_, id| assert!(say_for(&id, b"lost").is_err()));
         assert_eq!(fs::read_to_string(&path).unwrap(), "before why");
     }
 
     #[test]
     fn a_process_that_is_not_there_hears_nothing() {
-        let (child, id) = waiting(Stdio::null());
-        let other = ProcessId { started: id.started + 1, ..id };
-        assert!(say_for(&other, b"why").is_err());
-        ended(child);
-        assert!(say_for(&id, b"why").is_err());
+        let gone = with_waiting(Stdio::null(), |_, id| {
+            let other = ProcessId { started: id.started + 1, ..id };
+            assert!(say_for(&other, b"why").is_err());
+        });
+        assert!(say_for(&gone, b"why").is_err());
     }
 }

@@ -22,10 +22,10 @@ struct Range {
 /// Why no common protocol was found.
 #[derive(Debug, Error)]
 pub enum BannerError {
-    /// The stream ended or broke.
-    #[error("the connection ended before the other side said hello")]
+    /// The stream broke.
+    #[error("the connection broke before the other side said hello")]
     Io(#[source] io::Error),
-    /// Nobody spoke in time.
+    /// The deadline passed.
     #[error("the other side did not say hello in time")]
     Deadline,
     /// The stream ended; what came instead is shown, since it usually says why.

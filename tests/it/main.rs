@@ -27,4 +27,6 @@ mod tree;
 #[cfg(test)]
 mod unfit;
 #[cfg(test)]
+mod unreached;
+#[cfg(test)]
 mod with_certbot;

@@ -43,9 +43,9 @@ impl Hooks<'_> {
     /// The same with the shell's command line in full.
     #[must_use]
     pub fn call_by(mut self, line: &str, variables: &[(&str, &str)]) -> Self {
-        let variables: String = variables.iter().map(|(key, value)| format!("{key}='{value}' ")).collect();
+        let words: Vec<String> = variables.iter().map(|(key, value)| format!("{key}='{value}'")).collect();
         // Not the last command of the script: a shell would replace itself, and the stand-in be gone.
-        writeln!(self.script, "{variables}/bin/sh -c '{line}; exit $?'\ncode=$?").unwrap();
+        writeln!(self.script, "{} /bin/sh -c '{line}; exit $?'\ncode=$?", words.join(" ")).unwrap();
         self
     }
 
