@@ -7,15 +7,25 @@ mod bad_input;
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
 #[cfg(test)]
+mod restricted;
+#[cfg(test)]
+mod resync;
+#[cfg(test)]
 mod rollout;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod tree;
+#[cfg(test)]
+mod unfit;
 #[cfg(test)]
 mod unreached;
 #[cfg(test)]
