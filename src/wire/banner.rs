@@ -25,7 +25,7 @@ pub enum BannerError {
     /// The stream broke.
     #[error("the connection broke before the other side said hello")]
     Io(#[source] io::Error),
-    /// The deadline passed.
+    /// Nobody spoke in time.
     #[error("the other side did not say hello in time")]
     Deadline,
     /// The stream ended; what came instead is shown, since it usually says why.
