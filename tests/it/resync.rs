@@ -109,7 +109,7 @@ fn the_result_as_json_has_a_row_for_each_node() {
 
 #[test]
 fn peers_may_have_another_name_for_it_or_not_want_it() {
-    let (lab, _) = (Lab::raise().hosts(3).up(), ());
+    let lab = Lab::raise().hosts(3).up();
     let (numbered, wanted, other) = ("www.site.test-0001", "www.site.test", "other.test");
     lab.primary().set("deploy.rename", toml::Table::from_iter([(numbered.to_owned(), wanted.into())]));
     lab.primary().set("peer.1.lineages", toml::Value::Array(vec!["other.*".into()]));
@@ -143,7 +143,7 @@ fn only_what_a_peer_lacks_travels() {
     let lab = Lab::raise().hosts(2).up();
     let peer = &lab["web2"];
     let ended = || peer.sshd_log().matches("Transferred: ").count();
-    let mut deploy = |count| {
+    let deploy = |count| {
         lab.deploy(NAME).ok().silent();
         crate::lab::until("sshd has counted", || ended() == count);
         (peer.logins(), received(peer))
