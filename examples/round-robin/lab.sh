@@ -17,6 +17,7 @@ raise_hosts() {
     # Orders go through 8, answers come through 9. No other process may hold the far end of 8: its end is the lab's.
     exec 8>&"${lab[1]}" 9<&"${lab[0]}"
     exec {lab[0]}<&- {lab[1]}>&-
+    # shellcheck disable=SC2034 # whether process 1 is gone is asked at the end
     read -r -t 20 word init <&9
     for host; do
         number[${host%=*}]=${host#*=}
@@ -57,7 +58,7 @@ start() {
     {
         trap - ERR
         on "$host" sh -c 'log=$1; shift; exec "$@" >"$log" 2>&1' start "$log" "$@"
-    } </dev/null 8>&- 9<&- &
+    } </dev/null 2>/dev/null 8>&- 9<&- &
     disown
 }
 
@@ -115,7 +116,7 @@ raise_ca() {
     put ca /etc/pebble/config.json <<END
 { "pebble": { "listenAddress": "192.0.2.${number[ca]}:14000", "managementListenAddress": "192.0.2.${number[ca]}:15000",
   "certificate": "/etc/pebble/cert.pem", "privateKey": "/etc/pebble/key.pem", "httpPort": 80, "tlsPort": 443,
-  "ocspResponderURL": "", "externalAccountBindingRequired": false } }
+  "ocspResponderURL": "", "externalAccountBindingRequired": false, "certificateValidityPeriod": 7776000 } }
 END
     start ca /var/log/pebble.log env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 PEBBLE_AUTHZREUSE=0 \
         pebble -config /etc/pebble/config.json -dnsserver "192.0.2.${number[dns]}:53"

@@ -9,7 +9,7 @@ step=0
 now='getting ready'
 shown=''
 # How many lines of one command's output are worth reading here.
-most_lines=16
+most_lines=20
 
 # chapter TITLE: the next step; what is about to happen and why comes on standard input.
 chapter() {
@@ -25,7 +25,7 @@ show() {
     local host=$1 status=0 lines
     now="this command on $1"
     printf '%s%s $ %s%s\n' "$bold" "$host" "$2" "$plain"
-    shown=$(on "$host" timeout 120 bash -c "$2" </dev/null 2>&1) || status=$?
+    shown=$(on "$host" timeout 120 bash -c "$2" </dev/null 2>&1 | tr -d '\0') || status=$?
     [ -z "$shown" ] || {
         mapfile -t lines <<<"$shown"
         printf '%s\n' "${lines[@]:0:most_lines}"
