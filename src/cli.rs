@@ -79,6 +79,9 @@ pub struct Receive {
     /// Only these lineages; all by default.
     #[arg(long, value_name = "LINEAGE", num_args = 1..)]
     pub only: Vec<LineageName>,
+    /// certbot's directory, where it is another than the configured one. With --role own only.
+    #[arg(long, hide = true)]
+    pub letsencrypt: Option<PathBuf>,
     /// Let `resync --force` put an older certificate here.
     #[arg(long)]
     pub allow_older: bool,

@@ -28,7 +28,7 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
     let _lock = lock(&config)?;
     let now = jiff::Timestamp::now().as_second();
     let lineage = Lineage::read(&call.letsencrypt, &call.lineage, now).map_err(Failure::refused)?;
-    let fleet = Fleet::of(&config, config_path)?;
+    let fleet = Fleet::of(&config, config_path)?.with_letsencrypt(&call.letsencrypt);
     let courier =
         Courier { config: &config, fleet: &fleet, manner: Manner { wishes: Wishes::default(), is_fresh: true } };
     let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>())?;

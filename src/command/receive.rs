@@ -13,7 +13,12 @@ use crate::peer::session;
 /// Serves one conversation on standard input and output.
 pub fn run(config: &Path, arguments: &Receive) -> Result<ExitCode, Failure> {
     let grant = Grant { role: arguments.role, only: arguments.only.clone(), allow_older: arguments.allow_older };
-    let node = Node::open(config::load(config)?, arguments.role == Role::Own)?;
+    let mut config = config::load(config)?;
+    let is_own = arguments.role == Role::Own;
+    if let Some(letsencrypt) = arguments.letsencrypt.as_ref().filter(|_| is_own) {
+        config.node.letsencrypt.clone_from(letsencrypt);
+    }
+    let node = Node::open(config, is_own)?;
     let (mut input, mut output, limit) = session::standard_streams()?;
     session::serve(&node, &grant, &mut input, &mut output, &limit)?;
     Ok(ExitCode::Done)

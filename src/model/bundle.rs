@@ -300,3 +300,6 @@ fn check_dates(fullchain: &[X509], now: i64) -> Result<(i64, i64), BundleError> 
 fn timestamp(seconds: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,9 +61,8 @@ impl<'n> Ending<'n> {
         live.chain(joined).filter(|(_, visible)| visible.exists()).collect()
     }
 
-    /// Makes what is staged visible.
-    pub fn switch(&mut self) -> Result<()> {
-        self.journal.write(&Record::Switching)?;
+    /// Makes what is staged visible. The journal must say so already.
+    pub fn switch(&self) -> Result<()> {
         let (id, before, to) = (self.id(), self.intent().before, self.intent().to);
         if let Some((_, live)) = &self.trees {
             live.switch(&id, before, to).with_context(|| format!("cannot switch {}", live.path().display()))?;
@@ -88,7 +87,8 @@ impl<'n> Ending<'n> {
                 notes.push(format!("what was there before is kept in {}", backup.display()));
             }
             archive.prune(&intent.keep)?;
-        } else {
+        }
+        if intent.before == Before::Certbot {
             settled::set(self.node.state(), &intent.lineage, intent.digest)?;
         }
         Ok(self.joined.iter().try_for_each(|joined| joined.discard(&intent.transaction))?)
@@ -109,7 +109,10 @@ impl<'n> Ending<'n> {
     }
 
     fn try_undo(&mut self, step: Step, cause: &str, reload: Reload) -> Result<()> {
-        self.journal.write(&Record::Undoing { step, cause: cause.into() })?;
+        // A full disk must not keep the old tree away: without this record recovery undoes all the same.
+        if let Err(error) = self.journal.write(&Record::Undoing { step, cause: cause.into() }) {
+            tracing::warn!("cannot note that this is being undone: {:#}", anyhow::Error::from(error));
+        }
         let intent = self.intent();
         for (joined, file) in self.joined.iter().zip(&intent.joined) {
             joined.undo(&intent.transaction, file.existed)?;
@@ -117,24 +120,27 @@ impl<'n> Ending<'n> {
         if let Some((_, live)) = &self.trees {
             live.undo(&intent.transaction, intent.before, intent.to)?;
         }
-        // Services that were ill before are not made well by the old tree, and certbot's own links stay new.
-        if let Some(leaf) = intent.old_leaf.filter(|_| intent.tests_passed && self.trees.is_some()) {
-            let notes = service::settle(self.node.services(), &intent.expectations, leaf, reload);
-            notes.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
+        // Services that were ill before are not made well by the old tree.
+        if !intent.tests_passed {
+            return Ok(());
         }
+        // certbot's own links stay new, and without an old leaf there is nothing to wait for.
+        let expected = match intent.old_leaf.filter(|_| intent.before != Before::Certbot) {
+            Some(leaf) => (leaf, intent.expectations.as_slice()),
+            None => (intent.digest, [].as_slice()),
+        };
+        let settled = service::settle(self.node.services(), expected.1, expected.0, reload);
+        settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
         Ok(())
     }
 
     /// Neither way worked. Both trees stay, the journal stays, and every later request hears of it.
     fn stuck(mut self, cause: &str) -> Outcome {
-        let intent = self.intent().clone();
         if let Err(error) = self.journal.write(&Record::Stuck { cause: cause.into() }) {
             tracing::error!("cannot even note it: {error:#}");
         }
         let outcome = Outcome::Stuck { cause: cause.into(), remedy: self.remedy() };
-        if let Err(error) = history::remember(self.node.state(), &intent.transaction, &intent.lineage, &outcome) {
-            tracing::error!("cannot remember the outcome: {error:#}");
-        }
+        self.remember(&outcome);
         outcome
     }
 
@@ -161,18 +167,28 @@ impl<'n> Ending<'n> {
         let intent = self.intent();
         if let Some((archive, live)) = &self.trees {
             live.discard(&intent.transaction, false)?;
-            archive.remove(intent.to, &intent.writes)?;
+            // Files that the visible links show were mended in place, and stay.
+            if intent.before != Before::Number(intent.to) {
+                archive.remove(intent.to, &intent.writes)?;
+            }
         }
-        if intent.before == Before::Nothing {
+        if matches!(intent.before, Before::Nothing | Before::Foreign) {
             // Fails where an older version is kept in it, and then it is to stay.
             _ = self.node.letsencrypt().open_beneath("archive").and_then(|dir| dir.rmdir(intent.lineage.as_str()));
         }
         Ok(self.joined.iter().try_for_each(|joined| joined.discard(&intent.transaction))?)
     }
 
-    fn conclude(self, outcome: &Outcome) -> Result<()> {
+    /// For a primary that lost the answer; without it, it compares digests.
+    fn remember(&self, outcome: &Outcome) {
         let intent = self.intent();
-        history::remember(self.node.state(), &intent.transaction, &intent.lineage, outcome)?;
+        if let Err(error) = history::remember(self.node.state(), &intent.transaction, &intent.lineage, outcome) {
+            tracing::warn!("cannot remember the outcome: {error:#}");
+        }
+    }
+
+    fn conclude(self, outcome: &Outcome) -> Result<()> {
+        self.remember(outcome);
         Ok(self.journal.close()?)
     }
 }

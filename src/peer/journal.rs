@@ -86,8 +86,10 @@ impl Journal {
     /// Writes one more record; durable when this returns.
     pub fn write(&mut self, record: &Record) -> Result<(), JournalError> {
         let failed = |error| JournalError::Io(self.path.clone(), error);
-        self.state = self.state.after(record).map_err(|error| JournalError::Order(self.path.clone(), error))?;
-        atomic::append_synced(&mut self.file, &line(record).map_err(failed)?).map_err(failed)
+        let next = self.state.after(record).map_err(|error| JournalError::Order(self.path.clone(), error))?;
+        atomic::append_synced(&mut self.file, &line(record).map_err(failed)?).map_err(failed)?;
+        self.state = next;
+        Ok(())
     }
 
     /// Ends the transaction: nothing is left to be done.

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
+use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslVerifyMode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::config::{ProbeTarget, Service};
@@ -114,8 +114,15 @@ fn leaf_of(stream: TcpStream, name: &Identifier, limit: Duration) -> Result<Dige
     if let Identifier::Dns(host) = name {
         ssl.set_hostname(&host.replacen('*', "certcast-probe", 1)).map_err(|e| told(&e))?;
     }
-    let stream = ssl.connect(stream).map_err(|e| told(&e))?;
-    let certificate = stream.ssl().peer_certificate().ok_or("no certificate")?;
+    // A server that wants a certificate from us ends the handshake, but it has shown its own by then.
+    let certificate = match ssl.connect(stream) {
+        Ok(stream) => stream.ssl().peer_certificate(),
+        Err(HandshakeError::Failure(middle)) => {
+            Some(middle.ssl().peer_certificate().ok_or_else(|| told(middle.error()))?)
+        }
+        Err(error) => return Err(told(&error)),
+    };
+    let certificate = certificate.ok_or("no certificate")?;
     Ok(Digest::of(&certificate.to_der().map_err(|e| told(&e))?))
 }
 

@@ -30,7 +30,7 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
         }
         Recovery::Undo => {
             let cause = cause();
-            Some(ending.undo(Step::Recovery, cause, Reload::WhereItRuns))
+            Some(ending.undo(Step::Recovery, cause, Reload::Running))
         }
     })
 }

@@ -53,16 +53,16 @@ pub fn served(
     found
 }
 
-/// What a reload that fails means.
+/// Which services are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// A failure, unless nothing was expected of the service: it was up a moment ago.
-    Must,
-    /// A failure only where something listens: after a crash or a reboot services may be down.
-    WhereItRuns,
+    /// All: they were up a moment ago.
+    All,
+    /// Those that listen, and those of which that cannot be seen: after a crash or a reboot a service may be down, and then reads the files when it starts.
+    Running,
 }
 
-/// Tests and reloads all services, then waits until every expectation shows the leaf.
+/// Tests and reloads services, then waits until every expectation shows the leaf.
 ///
 /// A service whose reload fails and of which nothing was expected is not running or does not serve
 /// this lineage: that is a note, not a failure.
@@ -72,17 +72,22 @@ pub fn settle(
     leaf: Digest,
     reload: Reload,
 ) -> Result<Vec<String>, Unwilling> {
-    let mut expectations = expectations.to_vec();
-    if reload == Reload::WhereItRuns {
-        expectations.retain(|expectation| probe::listens(expectation.address));
-    }
-    let took = test(services)?;
+    let may_run =
+        |service: &&Service| service.probe.is_empty() || probe::places(service).into_iter().any(probe::listens);
+    let told: Vec<Service> =
+        services.iter().filter(|service| reload == Reload::All || may_run(service)).cloned().collect();
+    let expectations: Vec<_> = expectations
+        .iter()
+        .filter(|expectation| reload == Reload::All || probe::listens(expectation.address))
+        .cloned()
+        .collect();
+    let took = test(&told)?;
     let mut notes = Vec::new();
-    for service in services {
+    for service in &told {
         if let Err(cause) = run(service, &service.reload) {
             let places = probe::places(service);
             let expected = expectations.iter().any(|expectation| places.contains(&expectation.address));
-            if expected || (reload == Reload::Must && service.probe.is_empty()) {
+            if expected || (service.probe.is_empty() && reload == Reload::All) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
             notes.push(format!("installed, but {} was not reloaded: {cause}", service.name));
@@ -91,7 +96,7 @@ pub fn settle(
     let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST));
     probe::wait_for(&expectations, leaf, deadline).map_err(|(place, shown)| Unwilling {
         step: Step::Probe,
-        cause: format!("{} at {}: {}", place.name, place.address, told(&shown)),
+        cause: format!("{} at {}: {}", place.name, place.address, self::told(&shown)),
     })?;
     if expectations.is_empty() && services.iter().any(|service| !service.probe.is_empty()) {
         notes.push("not served here".into());

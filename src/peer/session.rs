@@ -40,7 +40,13 @@ pub fn serve(
     let end = loop {
         let request = match frame::read(input) {
             Ok(request) => request,
-            Err(end) => break end,
+            Err(end) => {
+                // What cannot be understood is answered, so that the other side can show why.
+                if matches!(end, FrameError::Malformed(_) | FrameError::TooLarge(_)) {
+                    _ = frame::write(output, &rejected(&end.to_string()));
+                }
+                break end;
+            }
         };
         let reply = match (&request, deadline) {
             (Request::Hello { node: caller, version, budget_ms }, None) => {
@@ -57,15 +63,14 @@ pub fn serve(
                 Err(cause) => rejected(&cause),
             },
         };
-        frame::write(output, &reply)?;
+        // A caller that is gone by now must not take what is staged with it unremoved.
+        if let Err(gone) = frame::write(output, &reply) {
+            break gone;
+        }
         if let Reply::Rejected { cause } = reply {
             break FrameError::Malformed(cause);
         }
     };
-    if let FrameError::Malformed(cause) = &end {
-        // What cannot be understood is answered, so that the other side can show why.
-        _ = frame::write(output, &rejected(cause));
-    }
     if let Some(transaction) = session.waiting.take() {
         let outcome = transaction.abort(&format!("not committed: {end}"));
         tracing::warn!(%outcome, "staged files removed");

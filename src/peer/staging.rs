@@ -26,9 +26,9 @@ pub fn stage<'n>(
     baseline: Baseline,
 ) -> Result<Ending<'n>, Halt> {
     let mut attributes = request.attributes;
-    attributes.key = node.key_ownership(fit(attributes.key, 0o640)?)?;
-    attributes.public = fit(attributes.public, 0o644)?;
-    attributes.directory = fit(attributes.directory, 0o755)?;
+    attributes.key = node.key_ownership(fit(attributes.key, 0o660, "the private key")?)?;
+    attributes.public = fit(attributes.public, 0o664, "a certificate")?;
+    attributes.directory = fit(attributes.directory, 0o2775, "a directory")?;
     let joined: Vec<_> =
         node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<io::Result<_>>()?;
     let file = |joined: &Joined| Ok(JoinedFile { path: joined.path(), existed: joined.exists()? });
@@ -75,9 +75,12 @@ fn missing(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> R
 }
 
 /// The wire is not asked for modes that no certbot tree has: nothing executable, no key for everybody.
-fn fit(like: Ownership, most: u32) -> Result<Ownership, Halt> {
+fn fit(like: Ownership, most: u32, what: &str) -> Result<Ownership, Halt> {
     if like.mode & !most != 0 {
-        return Err(Halt::refused(Step::Policy, format!("mode {:o} is wider than {most:o}", like.mode)));
+        return Err(Halt::refused(
+            Step::Policy,
+            format!("mode {:o} is too wide for {what}, at most {most:o} is taken: chmod it on the primary", like.mode),
+        ));
     }
     Ok(like)
 }

@@ -34,7 +34,7 @@ pub struct Transaction<'n> {
 
 /// Steps 1 to 6: from the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
 pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
-    let held = node.hold(deadline)?;
+    let held = if request.wishes.dry_run { node.lock(deadline)? } else { node.hold(deadline)? };
     let offered = Version { number: request.number, digest: request.files.digest() };
     if !node.is_own() && admission::installed(node, &request.lineage)? == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
@@ -62,12 +62,16 @@ impl Transaction<'_> {
 
     /// Steps 7 to 9: switch, test, reload, probe, and finish; or back. This node now decides alone.
     pub fn commit(mut self) -> Outcome {
+        // Not noted means not begun.
+        if let Err(error) = self.ending.journal.write(&Record::Switching) {
+            return self.ending.give_up(Step::Switch, &format!("{:#}", anyhow::Error::from(error))).0;
+        }
         match self.switch_and_settle() {
             Ok(notes) => {
                 self.notes.extend(notes);
                 self.ending.finish(self.notes)
             }
-            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::Must),
+            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::All),
         }
     }
 
@@ -75,7 +79,7 @@ impl Transaction<'_> {
         let at_switch = |error: anyhow::Error| Unwilling { step: Step::Switch, cause: format!("{error:#}") };
         self.ending.switch().map_err(at_switch)?;
         let expectations = &self.ending.intent().expectations;
-        let notes = service::settle(self.ending.node.services(), expectations, self.bundle.leaf(), Reload::Must)?;
+        let notes = service::settle(self.ending.node.services(), expectations, self.bundle.leaf(), Reload::All)?;
         self.ending.journal.write(&Record::Confirmed).map_err(|error| at_switch(error.into()))?;
         Ok(notes)
     }

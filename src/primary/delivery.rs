@@ -82,7 +82,7 @@ impl<'c> Courier<'c> {
         Ok(deliveries)
     }
 
-    /// One line a peer, all opened at once. A peer that most likely lacks the only bundle gets it with
+    /// One line a peer that any of it is for, all opened at once. A peer that most likely lacks the only bundle gets it with
     /// the first flight; every other one is asked first, so that only what it lacks travels.
     fn open_lines(
         &self,
@@ -93,18 +93,19 @@ impl<'c> Courier<'c> {
         let places = Places::new(self.config.deploy.parallel);
         let own = &self.config.node.name;
         let state = &self.config.node.state;
-        for_each(peers.to_vec(), |member| {
-            let wanted = parcels.iter().filter(|parcel| self.wants(member, parcel.lineage));
+        let wanted = |member: &'c Member| parcels.iter().filter(|parcel| self.wants(member, parcel.lineage));
+        let concerned = peers.iter().copied().filter(|member| wanted(member).next().is_some()).collect();
+        for_each(concerned, |member| {
             let lacks = |parcel: &Parcel<'_>| {
                 let record = record::read(state, &member.name, &parcel.lineage.name);
                 record.and_then(|record| record.has) != Some(parcel.lineage.digest())
             };
             places.with(|| match parcels {
-                [only] if self.manner.is_fresh && self.wants(member, only.lineage) && lacks(only) => {
+                [only] if self.manner.is_fresh && lacks(only) => {
                     Line::open_preparing(own, member, self.prepare(only, self.name_on_peers(only.lineage)), deadline)
                 }
                 _ => {
-                    let names = wanted.map(|parcel| self.name_on_peers(parcel.lineage)).collect();
+                    let names = wanted(member).map(|parcel| self.name_on_peers(parcel.lineage)).collect();
                     Line::open_comparing(own, member, names, deadline)
                 }
             })

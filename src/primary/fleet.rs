@@ -107,14 +107,18 @@ impl Fleet {
         std::iter::once(&self.own).chain(&self.peers)
     }
 
-    /// One node by its name.
-    pub fn get(&self, name: &NodeName) -> Option<&Member> {
-        self.all().find(|member| member.name == *name)
+    /// The same site for a certbot that was run with another directory (its --config-dir).
+    #[must_use]
+    pub fn with_letsencrypt(mut self, letsencrypt: &Path) -> Fleet {
+        if let Reach::Local { argv } = &mut self.own.reach {
+            argv.extend(["--letsencrypt".into(), letsencrypt.to_string_lossy().into_owned()]);
+        }
+        self
     }
 }
 
 /// Does the same for many nodes at once, a thread each, and returns the results in their order.
-pub fn for_each<'m, T: Send, R: Send>(items: Vec<T>, act: impl Fn(T) -> R + Sync + 'm) -> io::Result<Vec<R>> {
+pub fn for_each<T: Send, R: Send>(items: Vec<T>, act: impl Fn(T) -> R + Sync) -> io::Result<Vec<R>> {
     thread::scope(|scope| {
         let act = &act;
         let threads: Vec<_> = items

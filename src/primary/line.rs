@@ -21,6 +21,8 @@ pub struct Line<'f> {
     talk: Result<Conversation, Outcome>,
     installed: BTreeMap<LineageName, Option<Version>>,
     underway: Option<TransactionId>,
+    /// Whether the node has answered to the bundle that is under way.
+    is_staged: bool,
 }
 
 /// What staging came to.
@@ -61,7 +63,7 @@ impl<'f> Line<'f> {
 
     fn open(own: &'f NodeName, member: &'f Member, first: &[Request], deadline: Deadline) -> Self {
         let talk = Conversation::open(own, member, first, deadline).map_err(|error| error.outcome());
-        Line { own, member, deadline, talk, installed: BTreeMap::new(), underway: None }
+        Line { own, member, deadline, talk, installed: BTreeMap::new(), underway: None, is_staged: false }
     }
 
     /// The node's name.
@@ -102,8 +104,15 @@ impl<'f> Line<'f> {
                 return self.ended(outcome);
             }
         }
+        self.await_staging()
+    }
+
+    fn await_staging(&mut self) -> Staged {
         match self.receive() {
-            Ok(Reply::Prepared { .. }) => Staged::Waiting,
+            Ok(Reply::Prepared { .. }) => {
+                self.is_staged = true;
+                Staged::Waiting
+            }
             Ok(Reply::Planned { changes }) => {
                 self.underway = None;
                 Staged::Planned(changes)
@@ -119,7 +128,7 @@ impl<'f> Line<'f> {
 
     /// Says the word. When the answer is lost, asks for it again on a new line: the node finishes alone.
     pub fn commit(&mut self) -> Outcome {
-        let Some(transaction) = self.underway.take() else { return TalkError::Unexpected.outcome() };
+        let Some(transaction) = self.take_underway() else { return TalkError::Unexpected.outcome() };
         match self.conclude(&Request::Commit { transaction: transaction.clone() }) {
             Ok(outcome) => outcome,
             Err(lost) => {
@@ -131,14 +140,26 @@ impl<'f> Line<'f> {
         }
     }
 
-    /// Has what was staged removed.
+    /// Has what was staged removed. A node that would not have staged it says so itself.
     pub fn abort(&mut self, why: &str) -> Outcome {
-        let told = self.underway.take().map(|transaction| self.conclude(&Request::Abort { transaction }));
+        // A bundle of the first flight: its answer comes before that to anything else.
+        if self.underway.is_some()
+            && !self.is_staged
+            && let Staged::Ended(outcome) = self.await_staging()
+        {
+            return outcome;
+        }
+        let told = self.take_underway().map(|transaction| self.conclude(&Request::Abort { transaction }));
         if let Some(Err(outcome)) = told {
             // The node sees the line end and removes it alone.
             self.talk = Err(outcome);
         }
         Outcome::Pending { cause: why.to_owned() }
+    }
+
+    fn take_underway(&mut self) -> Option<TransactionId> {
+        self.is_staged = false;
+        self.underway.take()
     }
 
     fn ended(&mut self, outcome: Outcome) -> Staged {

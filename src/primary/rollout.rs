@@ -184,3 +184,6 @@ impl Coordinator<'_> {
         _ = self.words[index].send(word);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,9 @@ pub enum BannerError {
     /// The stream ended or broke.
     #[error("the connection ended before the other side said hello")]
     Io(#[source] io::Error),
+    /// Nobody spoke in time.
+    #[error("the other side did not say hello in time")]
+    Deadline,
     /// The stream ended; what came instead is shown, since it usually says why.
     #[error("the other side ended without saying hello; it said: \"{0}\"")]
     Ended(String),
@@ -76,6 +79,7 @@ fn read_byte(input: &mut impl Read) -> Result<Option<u8>, BannerError> {
             Ok(0) => return Ok(None),
             Ok(_) => return Ok(Some(byte[0])),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(BannerError::Deadline),
             Err(error) => return Err(BannerError::Io(error)),
         }
     }

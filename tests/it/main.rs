@@ -3,12 +3,22 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
 #[cfg(test)]
+mod restricted;
+#[cfg(test)]
+mod resync;
+#[cfg(test)]
 mod rollout;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod tree;
+#[cfg(test)]
+mod unfit;

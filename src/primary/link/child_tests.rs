@@ -32,7 +32,7 @@ fn a_silent_program_and_one_that_does_not_read_end_at_the_deadline() {
         let begin = Instant::now();
         let mut stream = run("exec sleep 60", 300);
         let error = loop {
-            let done = if write { stream.write(&[0; 65536]) } else { stream.read(&mut [0; 10]) };
+            let done = if write { stream.write(&[0; 8192]) } else { stream.read(&mut [0; 10]) };
             if let Err(error) = done {
                 break error;
             }
@@ -46,9 +46,9 @@ fn a_silent_program_and_one_that_does_not_read_end_at_the_deadline() {
 
 #[test]
 fn an_endless_sender_ends_at_the_deadline_too() {
-    for redirect in ["", ">&2"] {
+    for script in ["cat /dev/zero", "cat /dev/zero >&2; :"] {
         let begin = Instant::now();
-        let mut stream = run(&format!("exec cat /dev/zero {redirect}"), 300);
+        let mut stream = run(script, 300);
         let error = io::copy(&mut stream, &mut io::sink()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(begin.elapsed().as_millis() < 900);

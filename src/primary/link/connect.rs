@@ -89,8 +89,15 @@ mod tests {
     }
 
     #[test]
-    fn names_both_families_and_zone_ids_are_connected_to() {
-        for (listen, host) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::1]:0", "::1%lo")] {
+    fn a_zone_id_becomes_the_interface_of_the_address() {
+        let found = resolve("fe80::1%lo", 22, "fe80::1%lo", soon()).unwrap();
+        let [SocketAddr::V6(address)] = found[..] else { panic!("{found:?}") };
+        assert_eq!(address.scope_id(), nix::net::if_::if_nametoindex("lo").unwrap());
+    }
+
+    #[test]
+    fn names_and_both_families_are_connected_to() {
+        for (listen, host) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
             let listener = TcpListener::bind(listen).unwrap();
             let port = listener.local_addr().unwrap().port();
             assert!(connect(host, port, host, soon()).is_ok(), "{host}");

@@ -1,7 +1,7 @@
 //! OpenSSH's `known_hosts`: which host keys are trusted for a name.
 //!
 //! libssh2's own check ignores `@revoked` and wildcards and falls back from a port to the bare host,
-//! so the file is read here; sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", is the rule.
+//! so the file is read here; sshd(8), `SSH_KNOWN_HOSTS FILE FORMAT`, is the rule.
 
 use openssl::base64::{decode_block, encode_block};
 use openssl::hash::MessageDigest;
@@ -144,14 +144,12 @@ fn parse_line(number: usize, line: &str) -> Option<Entry> {
     })
 }
 
-/// Decodes base64 and drops the zero bytes that the padding left.
+/// Decodes base64 that is whole and not empty.
 pub(super) fn decoded(base64: &str) -> Option<Vec<u8>> {
-    if base64.is_empty() || base64.len() % 4 != 0 {
+    if base64.is_empty() || !base64.len().is_multiple_of(4) {
         return None;
     }
-    let mut bytes = decode_block(base64).ok()?;
-    bytes.truncate(bytes.len() - base64.bytes().rev().take_while(|&byte| byte == b'=').count().min(2));
-    Some(bytes)
+    decode_block(base64).ok()
 }
 
 /// Whether a line's first field is about this name.

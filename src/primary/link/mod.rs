@@ -12,6 +12,7 @@ mod bounded;
 mod child;
 mod connect;
 mod error;
+mod hint;
 mod identity;
 mod known_hosts;
 mod retry;
@@ -128,5 +129,7 @@ pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, Li
 
 #[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod live_trust_tests;
 #[cfg(test)]
 mod sshd_fixture;

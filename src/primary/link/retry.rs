@@ -26,11 +26,11 @@ pub fn while_transient<T>(
             done => return done,
         };
         let patience = if matches!(error, LinkError::BannerDropped { .. }) { deadline } else { for_the_dead };
-        let now = jittered(pause);
-        if patience.left() <= now {
+        if patience.left() < FIRST_PAUSE {
             return Err(error);
         }
-        thread::sleep(now);
+        // Never past the half of what is left, so that the last attempts come late and not never.
+        thread::sleep(jittered(pause).min(patience.left() / 2));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -13,6 +13,7 @@
 
 #![allow(dead_code, unused_imports, reason = "a fixture offers more than the tests of one day use")]
 
+mod actions;
 mod bundle;
 mod ca;
 mod certbot;

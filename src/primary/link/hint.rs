@@ -1,0 +1,66 @@
+//! What a person can do about each error.
+
+use super::error::{LinkError, OfferedKey};
+
+impl LinkError {
+    /// What a person can do, with a command to paste where there is one.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            LinkError::HostKeyUnknown(offered) | LinkError::HostKeyNoUsableAlgorithm { offered, .. } => trust(offered),
+            LinkError::HostKeyChanged { offered, .. } => format!(
+                "if the server was reinstalled, forget the old key with `ssh-keygen -R '{}' -f '{}'`; then {}",
+                offered.host,
+                offered.known_hosts.display(),
+                trust(offered)
+            ),
+            LinkError::HostKeyRevoked { offered, .. } => format!(
+                "somebody may hold that key: make a new one on {} with `rm {1} && ssh-keygen -A`, and pin it",
+                offered.host,
+                host_key_file(&offered.kind).trim_end_matches(".pub")
+            ),
+            LinkError::HostKeyAuthorityOnly(_) => {
+                "set transport = \"system-ssh\" for this peer, or pin its plain host key".to_owned()
+            }
+            LinkError::KnownHostsOpenToOthers { path, .. } => format!("chmod go-w '{}'", path.display()),
+            LinkError::IdentityOpenToOthers { path, .. } => format!("chmod 600 '{}'", path.display()),
+            LinkError::IdentityMissing { path } => {
+                format!("make one with `ssh-keygen -t ed25519 -N '' -f '{}'`, or set [ssh] identity", path.display())
+            }
+            LinkError::IdentityEncrypted { path } => format!(
+                "a hook has nobody to ask for a passphrase: remove it with `ssh-keygen -p -N '' -f '{0}'`, or run an agent with `ssh-add '{0}'`",
+                path.display()
+            ),
+            LinkError::Authentication { user, .. } => format!(
+                "compare `ssh-keygen -yf IDENTITY` here with ~{user}/.ssh/authorized_keys there; sshd's log there says why"
+            ),
+            LinkError::Negotiation { .. } => {
+                "set transport = \"system-ssh\" for this peer, or bring its sshd up to date".to_owned()
+            }
+            LinkError::Refused { address, .. } => {
+                format!("is sshd running there, on this port? `ss -ltn 'sport = :{}'`", address.port())
+            }
+            LinkError::BannerDropped { .. } => "sshd's log there says why; see MaxStartups in sshd_config".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// The key is shown whole: what a person compares is then what is pinned, with no second, unproven scan.
+fn trust(offered: &OfferedKey) -> String {
+    let OfferedKey { host, kind, fingerprint, base64, known_hosts } = offered;
+    format!(
+        "on the server itself run `ssh-keygen -lf {}`; only if it shows {fingerprint}, run here `echo '{host} {kind} {base64}' >> '{}'` (ssh-keyscan alone proves nothing)",
+        host_key_file(kind),
+        known_hosts.display()
+    )
+}
+
+fn host_key_file(kind: &str) -> &'static str {
+    if kind.starts_with("ecdsa") {
+        "/etc/ssh/ssh_host_ecdsa_key.pub"
+    } else if kind == "ssh-rsa" {
+        "/etc/ssh/ssh_host_rsa_key.pub"
+    } else {
+        "/etc/ssh/ssh_host_ed25519_key.pub"
+    }
+}

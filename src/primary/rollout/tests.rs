@@ -1,0 +1,118 @@
+use super::*;
+use crate::model::outcome::Step;
+
+/// What a node will do, in the order in which it reports.
+enum Act {
+    /// Stages; after the word to commit it ends so.
+    Stages(usize, Outcome),
+    /// Ends without having staged.
+    Ends(usize, Outcome),
+}
+
+fn applied() -> Outcome {
+    Outcome::Applied { notes: Vec::new() }
+}
+
+fn rolled_back() -> Outcome {
+    Outcome::RolledBack { step: Step::Reload, cause: "no".into() }
+}
+
+fn pending() -> Outcome {
+    Outcome::Pending { cause: "gone".into() }
+}
+
+/// Runs a coordinator against nodes that report one after another; returns the order of commits and all outcomes.
+fn run(rules: Rules, nodes: usize, acts: Vec<Act>) -> (Vec<usize>, Vec<Outcome>) {
+    let names: Vec<NodeName> = (0..nodes).map(|n| format!("web{n}").parse().unwrap()).collect();
+    let (events, inbox) = mpsc::channel();
+    let (words, ears): (Vec<_>, Vec<_>) = (0..nodes).map(|_| mpsc::channel()).unzip();
+    let seats = vec![Seat::Staging; nodes];
+    let coordinator = Coordinator { rules, names: &names, words, seats, canary: None, verdict: None };
+    let (order, commits) = mpsc::channel();
+    let parts = thread::scope(|scope| {
+        let running = scope.spawn(move || coordinator.run(&inbox));
+        let mut ears: Vec<_> = ears.into_iter().map(Some).collect();
+        for act in acts {
+            match act {
+                Act::Ends(index, outcome) => events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap(),
+                Act::Stages(index, outcome) => {
+                    events.send(Event::Staged(index)).unwrap();
+                    let (ear, events, order) = (ears[index].take().unwrap(), events.clone(), order.clone());
+                    scope.spawn(move || {
+                        let outcome = match ear.recv().unwrap() {
+                            Word::Commit => {
+                                order.send(index).unwrap();
+                                outcome
+                            }
+                            Word::Abort(cause) => Outcome::Pending { cause },
+                        };
+                        events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap();
+                    });
+                }
+            }
+        }
+        drop((events, order));
+        running.join().unwrap()
+    });
+    let outcomes = parts.into_iter().map(|part| match part {
+        Part::Concluded(outcome) => outcome,
+        Part::Planned(_) => panic!("nothing was planned"),
+    });
+    (commits.iter().collect(), outcomes.collect())
+}
+
+const CANARY: Rules = Rules { require: Require::Reachable, canary: true };
+
+#[test]
+fn one_node_commits_first_and_then_the_rest() {
+    let acts = vec![Act::Stages(1, applied()), Act::Stages(0, applied()), Act::Stages(2, applied())];
+    let (order, outcomes) = run(CANARY, 3, acts);
+    assert_eq!(order[0], 1, "the first that has staged");
+    assert_eq!(order.len(), 3);
+    assert!(outcomes.iter().all(Outcome::is_in_sync));
+}
+
+#[test]
+fn a_canary_that_fails_holds_back_all_others_and_is_named() {
+    let acts = vec![Act::Stages(0, rolled_back()), Act::Stages(1, applied()), Act::Stages(2, applied())];
+    let (order, outcomes) = run(CANARY, 3, acts);
+    assert_eq!(order, [0]);
+    for outcome in &outcomes[1..] {
+        assert!(matches!(outcome, Outcome::Pending { cause } if cause.contains("web0")), "{outcome}");
+    }
+}
+
+#[test]
+fn a_canary_that_is_lost_is_replaced() {
+    let acts = vec![Act::Stages(0, pending()), Act::Stages(1, applied()), Act::Stages(2, applied())];
+    let (order, outcomes) = run(CANARY, 3, acts);
+    assert_eq!(order[..2], [0, 1]);
+    assert_eq!(outcomes, [pending(), applied(), applied()]);
+}
+
+#[test]
+fn a_node_that_does_not_stage_holds_nobody_back() {
+    let refused = Outcome::Refused { step: Step::Baseline, cause: "nginx -t".into() };
+    let acts = vec![Act::Ends(0, refused.clone()), Act::Stages(1, applied()), Act::Ends(2, pending())];
+    assert_eq!(run(CANARY, 3, acts), (vec![1], vec![refused, applied(), pending()]));
+}
+
+#[test]
+fn require_all_commits_nobody_unless_everybody_has_staged() {
+    let rules = Rules { require: Require::All, canary: true };
+    let acts = vec![Act::Stages(0, applied()), Act::Stages(1, applied()), Act::Ends(2, pending())];
+    let (order, outcomes) = run(rules, 3, acts);
+    assert!(order.is_empty());
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Pending { .. })), "{outcomes:?}");
+    let acts = vec![Act::Ends(0, Outcome::Unchanged), Act::Stages(1, applied()), Act::Stages(2, applied())];
+    assert_eq!(run(rules, 3, acts).0.len(), 2);
+}
+
+#[test]
+fn without_a_canary_a_failing_node_holds_nobody_back() {
+    let rules = Rules { require: Require::Reachable, canary: false };
+    let acts = vec![Act::Stages(0, rolled_back()), Act::Stages(1, applied()), Act::Stages(2, applied())];
+    let (order, outcomes) = run(rules, 3, acts);
+    assert_eq!(order.len(), 3);
+    assert_eq!(outcomes, [rolled_back(), applied(), applied()]);
+}

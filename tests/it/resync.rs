@@ -1,0 +1,169 @@
+//! `resync`: what could not be done before, what is chosen, what is only shown; and nothing where nothing differs.
+
+use crate::lab::{Host, Lab};
+
+const NAME: &str = "www.site.test";
+
+#[test]
+fn peers_that_are_off_are_pending_and_resync_finishes_them_and_then_touches_nothing() {
+    let (lab, old) = Lab::serving(4, NAME);
+    lab.primary().set("deploy.budget", "8s");
+    lab["web3"].unplug();
+    lab["web4"].stop_sshd();
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let said = lab.deploy(NAME).exits(3).stderr();
+    for line in ["web3  www.site.test  pending: ", "web4  www.site.test  pending: "] {
+        assert!(said.contains(line), "{line} is not in: {said}");
+    }
+    assert!(!said.contains("web2"), "{said}");
+    lab["web2"].serves(&lab, NAME, &new);
+    lab["web4"].serves(&lab, NAME, &old);
+
+    lab["web3"].plug();
+    lab["web4"].start_sshd();
+    lab.resync(&[]).exits(0);
+    for host in lab.hosts() {
+        host.serves(&lab, NAME, &new);
+    }
+    let state = |host: &Host| (host.nginx_reloads(), host.stamps());
+    let before: Vec<_> = lab.hosts().iter().map(state).collect();
+    assert_eq!(lab.resync(&[]).exits(0).stdout(), "everything is in line\n");
+    assert!(lab.hosts().iter().map(state).collect::<Vec<_>>() == before, "something was touched");
+}
+
+#[test]
+fn a_dry_run_shows_each_node_and_file_and_changes_nothing_anywhere() {
+    let (lab, old) = Lab::serving(3, NAME);
+    lab.issue(NAME, 2, &[NAME]);
+    let state = |host: &Host| (host.nginx_reloads(), host.stamps(), host.tree("/var/lib/certcast"));
+    let before: Vec<_> = lab.hosts().iter().map(state).collect();
+    let said = lab.resync(&["--dry-run"]).exits(0).stdout();
+    for peer in ["web2", "web3"] {
+        let would = format!("{peer}  www.site.test  would");
+        let archive = "write /etc/letsencrypt/archive/www.site.test/{cert2.pem,privkey2.pem,chain2.pem,fullchain2.pem}";
+        for what in [archive, "switch /etc/letsencrypt/live/www.site.test from 1 to 2", "run nginx -t; nginx -s reload"]
+        {
+            assert!(said.contains(&format!("{would} {what}")), "{what} is not in: {said}");
+        }
+    }
+    assert!(said.contains("web1  www.site.test  would run nginx -t"), "{said}");
+    for (host, before) in lab.hosts().iter().zip(before) {
+        let ((reloads, stamps, memory), now) = (before, state(host));
+        assert_eq!(now.0, reloads);
+        assert!(now.1 == stamps, "{}", host.name());
+        // The process number in a lock's file is no memory.
+        let kept = |tree: Vec<crate::lab::Entry>| {
+            tree.into_iter()
+                .filter(|e| !e.path.ends_with("transaction.lock") && !e.path.ends_with("delivery.lock"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kept(now.2), kept(memory), "{}", host.name());
+        host.serves(&lab, NAME, &old);
+    }
+}
+
+#[test]
+fn a_person_may_choose_the_peer_and_the_lineage() {
+    let other = "other.test";
+    let (lab, _) = Lab::serving(3, NAME);
+    let new = lab.issue(NAME, 2, &[NAME]);
+    lab.issue(other, 1, &[other]);
+    let logins = lab["web3"].logins();
+    lab.resync(&["--peer", "web2", NAME]).exits(0);
+    lab["web2"].serves(&lab, NAME, &new);
+    assert_eq!(lab["web3"].logins(), logins);
+    assert!(!lab["web2"].exists("/etc/letsencrypt/live/other.test"));
+
+    lab.resync(&[other]).exits(0);
+    assert!(lab["web2"].exists("/etc/letsencrypt/live/other.test"));
+    assert_ne!(lab["web3"].installed_leaf(NAME), Some(new.fingerprint()));
+    lab.resync(&["--peer", "web9"]).exits(2).says("web9").says("web2, web3");
+    lab.resync(&["gone.test"]).exits(4).says("there is no lineage gone.test");
+}
+
+#[test]
+fn the_result_as_json_has_a_row_for_each_node() {
+    let (lab, _) = Lab::serving(3, NAME);
+    lab["web3"].break_nginx();
+    lab.issue(NAME, 2, &[NAME]);
+    let said = lab.resync(&["--json"]).exits(3).stdout();
+    let rows: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let row = |node: &str| rows.as_array().unwrap().iter().find(|row| row["node"] == node).unwrap().clone();
+    assert_eq!((&row("web1")["outcome"], &row("web2")["outcome"]), (&"applied".into(), &"applied".into()));
+    assert_eq!((&row("web3")["outcome"], &row("web3")["step"]), (&"refused".into(), &"baseline".into()));
+    assert!(row("web3")["cause"].as_str().unwrap().contains("no_such_directive"));
+    let planned: serde_json::Value = serde_json::from_str(&lab.resync(&["--json", "--dry-run"]).stdout()).unwrap();
+    assert!(planned.is_array());
+}
+
+#[test]
+fn peers_may_have_another_name_for_it_or_not_want_it() {
+    let (lab, _) = (Lab::raise().hosts(3).up(), ());
+    let (numbered, wanted, other) = ("www.site.test-0001", "www.site.test", "other.test");
+    lab.primary().set("deploy.rename", toml::Table::from_iter([(numbered.to_owned(), wanted.into())]));
+    lab.primary().set("peer.1.lineages", toml::Value::Array(vec!["other.*".into()]));
+    let renamed = lab.issue(numbered, 1, &[NAME]);
+    lab.issue(other, 1, &[other]);
+    lab.deploy(numbered).ok().silent();
+    assert_eq!(lab["web2"].installed_leaf(wanted), Some(renamed.fingerprint()));
+    assert!(!lab["web2"].exists("/etc/letsencrypt/live/www.site.test-0001"));
+    let link = lab["web2"].target("/etc/letsencrypt/live/www.site.test/cert.pem");
+    assert_eq!(link.to_str(), Some("../../archive/www.site.test/cert1.pem"));
+    lab["web2"].certbot_certificates(wanted).ok().says("VALID");
+    assert_eq!(lab["web3"].logins(), 0, "not for it, so not called");
+
+    lab.resync(&[]).exits(0);
+    assert_eq!(lab["web3"].list("/etc/letsencrypt/live"), ["other.test"]);
+    let mut names = lab["web2"].list("/etc/letsencrypt/live");
+    names.retain(|name| name != "README");
+    assert_eq!(names, ["other.test", "www.site.test"]);
+    assert_eq!(lab.resync(&[]).exits(0).stdout(), "everything is in line\n");
+}
+
+/// The bytes that the primary's last connection sent to a peer, by the peer's sshd.
+fn received(peer: &Host) -> u64 {
+    let log = peer.sshd_log();
+    let line = log.lines().rev().find(|line| line.starts_with("Transferred: ")).expect("a connection has ended");
+    line.rsplit("received ").next().unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn only_what_a_peer_lacks_travels() {
+    let lab = Lab::raise().hosts(2).up();
+    let peer = &lab["web2"];
+    let ended = || peer.sshd_log().matches("Transferred: ").count();
+    let mut deploy = |count| {
+        lab.deploy(NAME).ok().silent();
+        crate::lab::until("sshd has counted", || ended() == count);
+        (peer.logins(), received(peer))
+    };
+    let bundle = lab.issue(NAME, 1, &[NAME]);
+    let size = bundle.files().iter().map(|(_, content)| content.len() as u64).sum::<u64>();
+    let first = deploy(1);
+    let second = deploy(2);
+    assert_eq!((first.0, second.0), (1, 2), "one connection each");
+    assert!(first.1 > second.1 + size, "{first:?} {second:?} {size}");
+    let stamps = peer.stamps();
+    deploy(3);
+    assert!(peer.stamps() == stamps);
+}
+
+#[test]
+fn deploys_and_resyncs_at_once_end_consistent() {
+    let (lab, _) = Lab::serving(3, NAME);
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let resync = || lab.primary().command(["certcast", "resync"]);
+    let all = [lab.deploying(NAME).spawn(), resync().spawn(), lab.deploying(NAME).spawn(), resync().spawn()];
+    for run in all {
+        run.wait().exits(0);
+    }
+    for host in lab.hosts() {
+        host.serves(&lab, NAME, &new);
+        assert!(!host.list("/etc/letsencrypt/live").iter().any(|name| name.starts_with('.')), "{}", host.name());
+    }
+    for peer in lab.peers() {
+        let archive = "/etc/letsencrypt/archive";
+        assert_eq!(peer.tree(archive), lab.primary().tree(archive), "{}", peer.name());
+        assert_eq!(peer.nginx_reloads(), 2, "one for the site, one for the renewal");
+    }
+}
