@@ -23,8 +23,8 @@ END
 echo "lab $lab"
 
 while read -r order arguments; do
-    case $order in
     # shellcheck disable=SC2086 # the arguments are words without spaces
+    case $order in
     host) unshare --net --mount --uts --ipc "${BASH_SOURCE[0]%/*}/host.sh" "$lab" $arguments </dev/null & ;;
     esac
 done
