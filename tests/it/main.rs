@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lab_ends;
