@@ -9,6 +9,8 @@ mod challenges;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lab_ends;
