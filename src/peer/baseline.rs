@@ -1,5 +1,7 @@
 //! This node as it is before a transaction: what is installed, whether the services are well, what they serve.
 
+use std::io;
+
 use crate::model::bundle::{Bundle, FILE_AT_MOST, Part};
 use crate::model::certificate::Leaf;
 use crate::model::deadline::Deadline;
@@ -59,12 +61,20 @@ pub fn look(
     }
     let tests = service::test(node.services());
     if let Err(unwilling) = &tests {
-        // A configuration that names a certificate which is not there yet fails for want of just this one.
-        if before != Before::Nothing {
+        // A configuration that names a certificate which is not there, or torn, fails for want of just this one.
+        if !lacks_a_whole_one(node, before, request)? {
             let cause = format!("{} (before anything was changed)", unwilling.cause);
             return Err(Halt::refused(Step::Baseline, cause));
         }
     }
     let expectations = served.into_iter().map(|(place, _)| place).collect();
     Ok(Baseline { before, tests_passed: tests.is_ok(), expectations })
+}
+
+/// Whether nothing is installed, or what somebody's power cut left of it.
+fn lacks_a_whole_one(node: &Node, before: Before, request: &Prepare) -> io::Result<bool> {
+    let Before::Number(number) = before else { return Ok(before == Before::Nothing) };
+    let archive = Archive::open(node.letsencrypt(), &request.lineage)?;
+    let files = archive.map_or(Ok(None), |archive| archive.read(number))?;
+    Ok(files.is_none_or(|files| matches!(Bundle::check(files, 0), Err(error) if error.is_damage())))
 }
