@@ -87,6 +87,7 @@ impl<'n> Ending<'n> {
                 notes.push(format!("what was there before is kept in {}", backup.display()));
             }
             archive.prune(&intent.keep)?;
+            live.explain()?;
         }
         if intent.before == Before::Certbot {
             settled::set(self.node.state(), &intent.lineage, intent.digest)?;

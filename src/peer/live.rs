@@ -14,7 +14,7 @@ use crate::sys::atomic::{self, Attributes};
 use crate::sys::dir::{Dir, Kind};
 use crate::wire::message::{Ownership, TransactionId};
 
-const README: &[u8] = b"The files here are links to this certificate's newest version, kept up by certcast\n\
+const README: &[u8] = b"What is here are links to each certificate's newest version, kept up by certcast\n\
 from the server where certbot runs. Name them in the configuration of services; do not edit, move or delete them.\n";
 
 /// What is wrong with `live/NAME` for us.
@@ -161,6 +161,14 @@ impl Live {
             }
         }
         self.dir.sync()
+    }
+
+    /// Leaves certbot's other file in `live`, where it is missing.
+    pub fn explain(&self) -> io::Result<()> {
+        if self.dir.exists("README")? {
+            return Ok(());
+        }
+        atomic::write_new(&self.dir, "README", README, &Attributes { mode: 0o644, owner: None })
     }
 
     /// Removes what is staged: the new directory before a switch or after its undoing, the old one after a success.

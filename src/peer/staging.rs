@@ -14,7 +14,7 @@ use crate::peer::journal::Journal;
 use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::state::{Before, Intent, JoinedFile};
-use crate::wire::message::{Ownership, Prepare};
+use crate::wire::message::{Ownership, Prepare, TreeAttributes};
 
 /// Begins the journal, then writes archive files, joined files and the staged `live` directory.
 /// On any failure everything written is removed again.
@@ -26,6 +26,7 @@ pub fn stage<'n>(
     baseline: Baseline,
 ) -> Result<Ending<'n>, Halt> {
     let mut attributes = request.attributes;
+    check_owners(node, attributes)?;
     attributes.key = node.key_ownership(fit(attributes.key, 0o660, "the private key")?)?;
     attributes.public = fit(attributes.public, 0o664, "a certificate")?;
     attributes.directory = fit(attributes.directory, 0o2775, "a directory")?;
@@ -72,6 +73,22 @@ fn missing(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> R
         ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error.to_string()),
         ArchiveError::Io(error) => error.into(),
     })
+}
+
+/// The wire cannot give files away to whom it likes: owners are root, or whoever owns certbot's directory here.
+fn check_owners(node: &Node, attributes: TreeAttributes) -> Result<(), Halt> {
+    let owner = node.letsencrypt().stat_self()?.uid;
+    let asked = [attributes.directory, attributes.key, attributes.public].map(|like| like.uid);
+    match asked.into_iter().find(|uid| *uid != 0 && *uid != owner) {
+        None => Ok(()),
+        Some(uid) => Err(Halt::refused(
+            Step::Policy,
+            format!(
+                "user {uid}, who owns these files on the primary, is neither root nor the owner of {} here",
+                node.letsencrypt().path().display()
+            ),
+        )),
+    }
 }
 
 /// The wire is not asked for modes that no certbot tree has: nothing executable, no key for everybody.
