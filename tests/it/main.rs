@@ -12,3 +12,5 @@ mod lab_holds;
 mod rollout;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod sweep;
