@@ -25,6 +25,8 @@ mod rollout;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 mod tree;
 #[cfg(test)]
 mod unfit;

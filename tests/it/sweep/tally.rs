@@ -1,0 +1,124 @@
+//! The loop over all cuts of a scenario, and its figures.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use super::bench::{Bench, Victim, told};
+use super::cut::{self, Cut};
+use super::scenario::Scenario;
+use super::verdict::judge;
+
+/// How much is run.
+#[derive(Clone, Copy, Debug)]
+pub enum Size {
+    /// Every n-th case.
+    Every(usize),
+}
+
+/// Figures.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// How many runs were cut.
+    pub cases: usize,
+    /// How many end states were judged.
+    pub judged: usize,
+    /// Unsafe end states, each in words.
+    pub faults: Vec<String>,
+}
+
+impl Tally {
+    /// Both.
+    pub fn add(&mut self, other: Tally) {
+        self.cases += other.cases;
+        self.judged += other.judged;
+        self.faults.extend(other.faults);
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.faults {
+            writeln!(f, "{fault}")?;
+        }
+        write!(f, "sweep: {} cases, {} end states judged, {} unsafe", self.cases, self.judged, self.faults.len())
+    }
+}
+
+/// Cuts `receive` everywhere, then `recover` everywhere from the ends of each phase that a cut `receive` left.
+pub fn sweep(scenario: Scenario, size: Size) -> Tally {
+    let bench = Bench::raise(scenario);
+    let mut sweep = Sweep { bench, seen: HashSet::new(), left: BTreeMap::new(), tally: Tally::default() };
+    let begun = std::time::Instant::now();
+    sweep.cut_all(None, Victim::Receive, size);
+    let crashes: Vec<_> = std::mem::take(&mut sweep.left).into_values().collect();
+    for crash in &crashes {
+        sweep.cut_all(Some(crash), Victim::Recover, size);
+    }
+    sweep.say(begun);
+    sweep.tally
+}
+
+/// Kills the naive script everywhere.
+pub fn sweep_naive(scenario: Scenario) -> Tally {
+    let bench = Bench::raise(scenario);
+    let mut sweep = Sweep { bench, seen: HashSet::new(), left: BTreeMap::new(), tally: Tally::default() };
+    sweep.cut_all(None, Victim::Naive, Size::Every(1));
+    sweep.tally
+}
+
+struct Sweep {
+    bench: Bench,
+    seen: HashSet<(u64, Option<String>, String)>,
+    /// For each phase of the journal, a cut that left the first and one that left the last of it.
+    left: BTreeMap<String, Cut>,
+    tally: Tally,
+}
+
+impl Sweep {
+    fn cut_all(&mut self, crash: Option<&Cut>, victim: Victim, size: Size) {
+        let no_exchange = self.bench.scenario.no_exchange;
+        self.begin(crash);
+        let record = self.bench.record(victim);
+        let cuts = cut::places(&record, no_exchange, victim != Victim::Naive);
+        let Size::Every(stride) = size;
+        for cut in cuts.iter().step_by(stride) {
+            self.begin(crash);
+            let ended = self.bench.run(cut.words(no_exchange), victim, '1');
+            self.tally.cases += 1;
+            let said = told(&ended);
+            let (state, journal) = self.bench.state();
+            let records: Vec<_> =
+                journal.lines().filter_map(|line| line.split("\"record\":\"").nth(1)?.split('"').next()).collect();
+            let phase = records.last().copied().unwrap_or("none");
+            if cut.kills() && victim == Victim::Receive && phase != "none" {
+                self.left.entry(format!("{phase} first")).or_insert_with(|| cut.clone());
+                self.left.insert(format!("{phase} last"), cut.clone());
+            }
+            let key = (state, self.bench.served(), format!("{said:?}"));
+            let moving = ["switching", "undoing"].contains(&phase);
+            if !moving && !self.seen.insert(key) {
+                continue;
+            }
+            self.tally.judged += 1;
+            let name = self.bench.scenario.name;
+            let after = crash.map(|crash| format!(" after receive at {crash}")).unwrap_or_default();
+            for fault in judge(&self.bench, said.as_ref()) {
+                self.tally.faults.push(format!("{name}: {victim:?} at {cut}{after} ({phase}): {fault}"));
+            }
+        }
+    }
+
+    fn begin(&self, crash: Option<&Cut>) {
+        self.bench.reset();
+        if let Some(crash) = crash {
+            self.bench.run(crash.words(self.bench.scenario.no_exchange), Victim::Receive, '1');
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "a sweep takes long; the harness shows this when asked")]
+    fn say(&self, begun: std::time::Instant) {
+        let Tally { cases, judged, faults } = &self.tally;
+        let (name, took) = (self.bench.scenario.name, begun.elapsed().as_secs());
+        eprintln!("sweep: {name}: {cases} cases, {judged} end states judged, {} unsafe, {took} s", faults.len());
+    }
+}

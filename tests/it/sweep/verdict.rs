@@ -1,0 +1,144 @@
+//! The judge of a peer after a crash and `recover`: the files by bytes, the rest by openssl and nginx.
+
+use std::time::{Duration, Instant};
+
+use certcast::model::outcome::Outcome;
+
+use super::bench::{self, Bench, JOINED, NAME, STATE, Victim, told};
+use super::cut;
+
+const PARTS: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
+/// Old workers accept for a moment after a reload.
+const RELOADED: Duration = Duration::from_secs(2);
+
+/// Recovers, judges, and has the transaction done again. What is wrong, in words; nothing when all is well.
+pub fn judge(bench: &Bench, said: Option<&Outcome>) -> Vec<String> {
+    let uncut = || cut::uncut(bench.scenario.no_exchange);
+    let mut faults = Vec::new();
+    let recovered = bench.run(uncut(), Victim::Recover, '1');
+    if !recovered.status.success() {
+        faults.push(format!("recover ended with {}: {}{}", recovered.status, recovered.stdout(), recovered.stderr()));
+    }
+    let number = look(bench, &mut faults);
+    match said {
+        Some(Outcome::Applied { .. } | Outcome::Unchanged) if number != Some(2) => {
+            faults.push(format!("it said applied, and shows {number:?}"));
+        }
+        Some(Outcome::Refused { .. } | Outcome::RolledBack { .. }) if number == Some(2) => {
+            faults.push("it said that nothing was changed, and shows the new one".into());
+        }
+        _ => {}
+    }
+    bench.let_reload();
+    let again = bench.run(uncut(), Victim::Receive, '2');
+    match told(&again) {
+        Some(Outcome::Applied { .. } | Outcome::Unchanged) => {}
+        other => faults.push(format!("done again it ended with {other:?}: {}", again.stderr())),
+    }
+    if !bench.is_running() && bench.host().run(["nginx", "-t"]).status.success() {
+        bench.host().start_nginx();
+    }
+    let before = faults.len();
+    match look(bench, &mut faults) {
+        Some(2) => {}
+        number => faults.push(format!("it shows {number:?}")),
+    }
+    for fault in &mut faults[before..] {
+        fault.insert_str(0, "done again: ");
+    }
+    faults
+}
+
+/// Which version is shown everywhere; none where there is none.
+fn look(bench: &Bench, faults: &mut Vec<String>) -> Option<u32> {
+    let host = bench.host();
+    let live = format!("/etc/letsencrypt/live/{NAME}");
+    let number = number(bench, &live, faults);
+    left_over(bench, number, faults);
+    let Some(number) = number else {
+        if !bench.scenario.first {
+            faults.push("no version is shown".into());
+        }
+        return None;
+    };
+    let bundle = if number == 1 { &bench.old } else { &bench.new };
+    for (part, content) in bundle.files() {
+        let path = format!("{live}/{part}.pem");
+        if host.run(["test", "-f", &path]).status.success() && host.read(&path) != content {
+            faults.push(format!("{part}.pem does not hold version {number}"));
+        }
+    }
+    if host.mode(&format!("/etc/letsencrypt/archive/{NAME}/privkey{number}.pem")) != 0o600 {
+        faults.push("the key's mode is not 0600".into());
+    }
+    if bench.scenario.joined && (host.read(JOINED) != bench::joined(bundle) || host.mode(JOINED) != 0o600) {
+        faults.push("the joined file is of another version".into());
+    }
+    let pair = format!(
+        "[ \"$(openssl x509 -in {live}/fullchain.pem -noout -pubkey)\" = \"$(openssl pkey -in {live}/privkey.pem -pubout)\" ]"
+    );
+    if !host.run(["sh", "-c", &pair]).status.success() {
+        faults.push("key and leaf are no pair".into());
+    }
+    let test = host.run(["nginx", "-t"]);
+    if !test.status.success() {
+        faults.push(format!("nginx -t fails: {}", test.stderr()));
+    }
+    if bench.is_running() {
+        let until = Instant::now() + RELOADED;
+        while bench.served() != Some(bundle.fingerprint()) {
+            if Instant::now() > until {
+                faults.push(format!("not what is on the disk is served, which is {number}"));
+                break;
+            }
+        }
+    }
+    Some(number)
+}
+
+/// What the four links say.
+fn number(bench: &Bench, live: &str, faults: &mut Vec<String>) -> Option<u32> {
+    let host = bench.host();
+    if !host.exists(live) {
+        return None;
+    }
+    let names: Vec<_> = PARTS.iter().map(|part| format!("{part}.pem")).collect();
+    let there: Vec<_> = host.list(live).into_iter().filter(|name| name != "README").collect();
+    if there != names {
+        faults.push(format!("instead of four links there are {there:?}"));
+        return None;
+    }
+    let number_of = |part: &&str| {
+        let target = host.target(&format!("{live}/{part}.pem"));
+        let prefix = format!("../../archive/{NAME}/{part}");
+        target.to_str()?.strip_prefix(&prefix)?.strip_suffix(".pem")?.parse::<u32>().ok()
+    };
+    let numbers: Vec<_> = PARTS.iter().map(number_of).collect();
+    if numbers.iter().any(|number| *number != numbers[0]) {
+        faults.push(format!("the links show {numbers:?}"));
+    }
+    numbers[0]
+}
+
+/// Nothing of ours may stay, and no version above the one that is shown.
+fn left_over(bench: &Bench, number: Option<u32>, faults: &mut Vec<String>) {
+    let host = bench.host();
+    let archive = format!("/etc/letsencrypt/archive/{NAME}");
+    let least = if bench.scenario.first { 2 } else { 1 };
+    let mut wanted: Vec<_> =
+        (least..=number.unwrap_or(0)).flat_map(|number| PARTS.map(|part| format!("{part}{number}.pem"))).collect();
+    wanted.sort();
+    let there = host.list(&archive);
+    if there != wanted || (number.is_none() && host.exists(&archive)) {
+        faults.push(format!("the archive holds {there:?}"));
+    }
+    let known = |name: &String| {
+        ["README", NAME, "transaction.lock", "outcomes.json", "www.site.test.pem"].contains(&name.as_str())
+    };
+    for directory in ["/etc/letsencrypt/live", "/etc/letsencrypt/archive", STATE, "/etc/joined"] {
+        let strange: Vec<_> = host.list(directory).into_iter().filter(|name| !known(name)).collect();
+        if !strange.is_empty() {
+            faults.push(format!("left over in {directory}: {strange:?}"));
+        }
+    }
+}
