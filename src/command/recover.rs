@@ -10,6 +10,7 @@ use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Outcome;
 use crate::peer::halt::Halt;
+use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::peer::recovery;
 
@@ -22,13 +23,16 @@ pub fn run(config: &Path) -> Result<ExitCode, Failure> {
     let recovered = node.lock(Deadline::after(LOCK)).and_then(|held| recovery::recover(&node, &held, true));
     let outcome = match recovered {
         Ok(None) => return Ok(ExitCode::Done),
+        Ok(Some(outcome)) if !Journal::is_there(node.state()) => {
+            tracing::info!(%outcome, "recovered");
+            report::line(&format!("recovered: {outcome}"));
+            return Ok(ExitCode::Done);
+        }
         Ok(Some(outcome)) | Err(Halt(outcome)) => outcome,
     };
-    tracing::info!(%outcome, "recovered");
-    report::line(&format!("recovered: {outcome}"));
+    report::complain(&format!("not recovered: {outcome}"));
     Ok(match outcome {
         Outcome::Stuck { .. } => ExitCode::Stuck,
-        Outcome::Pending { .. } => ExitCode::Failed,
-        _ => ExitCode::Done,
+        _ => ExitCode::Failed,
     })
 }

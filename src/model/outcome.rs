@@ -9,7 +9,7 @@ use super::exit_code::ExitCode;
 
 /// What became of one lineage on one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// The new bundle is installed; where the old one was served, the new one is.
     Applied {

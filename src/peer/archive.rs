@@ -34,6 +34,15 @@ pub enum ArchiveError {
     Io(#[from] io::Error),
 }
 
+/// What the archive lacks of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacks {
+    /// Files that are not here; undoing removes them again.
+    pub absent: Vec<Part>,
+    /// Files that are here and worth nothing; they are mended in place and stay so.
+    pub torn: Vec<Part>,
+}
+
 /// One lineage's archive directory.
 #[derive(Debug)]
 pub struct Archive {
@@ -82,16 +91,16 @@ impl Archive {
         }
     }
 
-    /// The parts of a version that are not here yet.
+    /// What has to be written of a version.
     ///
     /// A part that is here with other content is an error, unless what is here is no whole bundle:
     /// an empty or torn file left by somebody's power cut is nothing to keep.
-    pub fn missing(&self, number: Number, files: &PemFiles) -> Result<Vec<Part>, ArchiveError> {
+    pub fn lacks(&self, number: Number, files: &PemFiles) -> Result<Lacks, ArchiveError> {
         let is_whole = match self.read(number)? {
             Some(present) => !matches!(Bundle::check(present, 0), Err(error) if error.is_damage()),
             None => false,
         };
-        let mut missing = Vec::new();
+        let mut lacks = Lacks { absent: Vec::new(), torn: Vec::new() };
         for part in Part::ALL {
             match bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST) {
                 Ok(present) if present == files.part(part).as_bytes() => {}
@@ -99,12 +108,12 @@ impl Archive {
                     let path = self.dir.path().display().to_string();
                     return Err(ArchiveError::Taken { path, file: part.file(number) });
                 }
-                Ok(_) => missing.push(part),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(part),
+                Ok(_) => lacks.torn.push(part),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => lacks.absent.push(part),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(missing)
+        Ok(lacks)
     }
 
     /// Writes parts of a version; each is whole, owned and durable, or absent.
@@ -135,25 +144,21 @@ impl Archive {
         self.dir.sync()
     }
 
-    /// Removes the versions that are not to be kept.
-    pub fn prune(&self, keep: &[Number]) -> io::Result<()> {
-        for (part, number) in self.files()? {
-            if !keep.contains(&number) {
-                self.dir.unlink(part.file(number))?;
-            }
-        }
-        atomic::remove_leftovers(&self.dir)?;
-        self.dir.sync()
+    /// Removes a version, and what a killed write left.
+    pub fn prune(&self, number: Number) -> io::Result<()> {
+        self.remove(number, &Part::ALL)
     }
 
-    /// The leafs of all versions here: a service that shows one of them shows this lineage.
-    pub fn leafs(&self) -> io::Result<Vec<Digest>> {
-        let certificates = self.files()?.into_iter().filter(|(part, _)| *part == Part::Cert);
-        let leaf = |(part, number): (Part, Number)| {
-            let pem = bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST).ok()?;
-            Leaf::read(&String::from_utf8_lossy(&pem)).ok().map(|leaf| leaf.digest)
-        };
-        Ok(certificates.filter_map(leaf).collect())
+    /// The leaf of one version, if it can be read.
+    pub fn leaf(&self, number: Number) -> Option<Digest> {
+        let pem = bounded::read_beneath(&self.dir, Path::new(&Part::Cert.file(number)), FILE_AT_MOST).ok()?;
+        Leaf::read(&String::from_utf8_lossy(&pem)).ok().map(|leaf| leaf.digest)
+    }
+
+    /// The highest number below another one.
+    pub fn previous(&self, number: Number) -> io::Result<Option<Number>> {
+        let numbers = self.files()?.into_iter().map(|(_, number)| number);
+        Ok(numbers.filter(|other| *other < number).max())
     }
 
     fn files(&self) -> io::Result<Vec<(Part, Number)>> {

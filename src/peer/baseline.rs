@@ -1,15 +1,18 @@
 //! This node as it is before a transaction: what is installed, whether the services are well, what they serve.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::model::bundle::{Bundle, FILE_AT_MOST, Part};
 use crate::model::certificate::Leaf;
 use crate::model::deadline::Deadline;
+use crate::model::digest::Digest;
 use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
 use crate::peer::admission;
 use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
+use crate::peer::joined::Joined;
 use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::probe::Expectation;
@@ -47,15 +50,18 @@ pub fn look(
     let live = Live::open(node.letsencrypt(), &request.lineage)?;
     let before =
         if node.is_own() { Before::Certbot } else { admission::before(node.letsencrypt(), live.as_ref(), request)? };
-    let mut leafs = match Archive::open(node.letsencrypt(), &request.lineage)? {
-        Some(archive) => archive.leafs()?,
-        None => Vec::new(),
+    // A place that shows a version older than the last is pinned to it: nobody expects it to change now.
+    let last = match before {
+        Before::Certbot => previous_leaf(node, request)?,
+        _ => old.map(|leaf| leaf.digest),
     };
-    leafs.extend(old.map(|leaf| leaf.digest));
+    let leafs: Vec<_> = last.into_iter().chain([bundle.leaf()]).collect();
     let served = service::served(node.services(), bundle.names(), &leafs, deadline);
     if node.is_own() {
         let all_new = served.iter().all(|(_, leaf)| *leaf == bundle.leaf());
-        if all_new && settled::is(node.state(), &request.lineage, bundle.digest()) {
+        let holds = |path: &PathBuf| Joined::open(path).is_ok_and(|joined| joined.holds(bundle.files()));
+        let joined = node.joined_paths(&request.lineage).iter().all(holds);
+        if all_new && joined && settled::is(node.state(), &request.lineage, bundle.digest()) {
             return Err(Halt(Outcome::Unchanged));
         }
     }
@@ -69,6 +75,12 @@ pub fn look(
     }
     let expectations = served.into_iter().map(|(place, _)| place).collect();
     Ok(Baseline { before, tests_passed: tests.is_ok(), expectations })
+}
+
+/// On the own node certbot's links name the new version already: the one before it is what services may still show.
+fn previous_leaf(node: &Node, request: &Prepare) -> io::Result<Option<Digest>> {
+    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(None) };
+    Ok(archive.previous(request.number)?.and_then(|number| archive.leaf(number)))
 }
 
 /// Whether nothing is installed, or what somebody's power cut left of it.

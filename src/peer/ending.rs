@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::model::bundle::Part;
 use crate::model::outcome::{Outcome, Step};
 use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
@@ -14,7 +15,7 @@ use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::service::Reload;
 use crate::peer::state::{Before, Intent, Record};
-use crate::peer::{history, service, settled};
+use crate::peer::{history, service, settled, written};
 use crate::wire::message::TransactionId;
 
 /// A transaction's open ends. Each way to end it may be repeated after a crash at any moment of it.
@@ -26,8 +27,8 @@ pub struct Ending<'n> {
     pub journal: Journal,
     /// The lineage's directories; none where certbot keeps them.
     pub trees: Option<(Archive, Live)>,
-    /// The joined files, in the intent's order.
-    pub joined: Vec<Joined>,
+    /// The joined files, each with whether it was there before.
+    pub joined: Vec<(Joined, bool)>,
 }
 
 impl<'n> Ending<'n> {
@@ -40,7 +41,15 @@ impl<'n> Ending<'n> {
             None => None,
         };
         let trees = trees.filter(|_| intent.before != Before::Certbot);
-        let joined = intent.joined.iter().map(|file| Joined::open(&file.path)).collect::<Result<_, _>>()?;
+        let mut joined = Vec::new();
+        for file in &intent.joined {
+            match Joined::open(&file.path) {
+                Ok(open) => joined.push((open, file.existed)),
+                // Its directory is gone, and with it all that could be undone or removed there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => tracing::warn!("{error}"),
+                Err(error) => return Err(error),
+            }
+        }
         Ok(Ending { node, journal, trees, joined })
     }
 
@@ -57,7 +66,7 @@ impl<'n> Ending<'n> {
     pub fn overlay(&self) -> Vec<(PathBuf, PathBuf)> {
         let id = self.id();
         let live = self.trees.iter().map(|(_, live)| (live.stage_path(&id), live.path()));
-        let joined = self.joined.iter().map(|joined| (joined.stage_path(&id), joined.path()));
+        let joined = self.joined.iter().map(|(joined, _)| (joined.stage_path(&id), joined.path()));
         live.chain(joined).filter(|(_, visible)| visible.exists()).collect()
     }
 
@@ -67,7 +76,7 @@ impl<'n> Ending<'n> {
         if let Some((_, live)) = &self.trees {
             live.switch(&id, before, to).with_context(|| format!("cannot switch {}", live.path().display()))?;
         }
-        self.joined.iter().try_for_each(|joined| joined.switch(&id)).context("cannot switch a joined file")
+        self.joined.iter().try_for_each(|(joined, _)| joined.switch(&id)).context("cannot switch a joined file")
     }
 
     /// After success: notes it, then removes the old tree and the versions the primary no longer has.
@@ -83,21 +92,37 @@ impl<'n> Ending<'n> {
     fn tidy(&self, notes: &mut Vec<String>) -> Result<()> {
         let intent = self.intent();
         if let Some((archive, live)) = &self.trees {
-            if let Some(backup) = live.discard(&intent.transaction, intent.before == Before::Foreign)? {
+            if let Some(backup) = live.discard(&intent.transaction)? {
                 notes.push(format!("what was there before is kept in {}", backup.display()));
             }
-            archive.prune(&intent.keep)?;
+            self.prune(archive)?;
             live.explain()?;
         }
         if intent.before == Before::Certbot {
             settled::set(self.node.state(), &intent.lineage, intent.digest)?;
         }
-        Ok(self.joined.iter().try_for_each(|joined| joined.discard(&intent.transaction))?)
+        Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)
+    }
+
+    /// Removes the versions that were written here and that the primary no longer has.
+    fn prune(&self, archive: &Archive) -> Result<()> {
+        let intent = self.intent();
+        let (state, lineage) = (self.node.state(), &intent.lineage);
+        let mut written = written::numbers(state, lineage);
+        if !written.contains(&intent.to) && intent.writes.len() == Part::ALL.len() {
+            written.push(intent.to);
+        }
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            written.into_iter().partition(|number| *number == intent.to || intent.keep.contains(number));
+        for number in gone {
+            archive.prune(number)?;
+        }
+        Ok(written::set(state, lineage, &kept)?)
     }
 
     /// After a failure past the switch: makes the old tree visible again and brings the services back to it.
-    pub fn undo(mut self, step: Step, cause: String, reload: Reload) -> Outcome {
-        match self.try_undo(step, &cause, reload) {
+    pub fn undo(mut self, step: Step, cause: String) -> Outcome {
+        match self.try_undo(step, &cause) {
             Ok(()) => {
                 let outcome = Outcome::RolledBack { step, cause };
                 if let Err(error) = self.discard().and_then(|()| self.conclude(&outcome)) {
@@ -109,14 +134,14 @@ impl<'n> Ending<'n> {
         }
     }
 
-    fn try_undo(&mut self, step: Step, cause: &str, reload: Reload) -> Result<()> {
+    fn try_undo(&mut self, step: Step, cause: &str) -> Result<()> {
         // A full disk must not keep the old tree away: without this record recovery undoes all the same.
         if let Err(error) = self.journal.write(&Record::Undoing { step, cause: cause.into() }) {
             tracing::warn!("cannot note that this is being undone: {:#}", anyhow::Error::from(error));
         }
         let intent = self.intent();
-        for (joined, file) in self.joined.iter().zip(&intent.joined) {
-            joined.undo(&intent.transaction, file.existed)?;
+        for (joined, existed) in &self.joined {
+            joined.undo(&intent.transaction, *existed)?;
         }
         if let Some((_, live)) = &self.trees {
             live.undo(&intent.transaction, intent.before, intent.to)?;
@@ -130,7 +155,7 @@ impl<'n> Ending<'n> {
             Some(leaf) => (leaf, intent.expectations.as_slice()),
             None => (intent.digest, [].as_slice()),
         };
-        let settled = service::settle(self.node.services(), expected.1, expected.0, reload);
+        let settled = service::settle(self.node.services(), expected.1, expected.0, Reload::Running);
         settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
         Ok(())
     }
@@ -138,7 +163,7 @@ impl<'n> Ending<'n> {
     /// Neither way worked. Both trees stay, the journal stays, and every later request hears of it.
     fn stuck(mut self, cause: &str) -> Outcome {
         if let Err(error) = self.journal.write(&Record::Stuck { cause: cause.into() }) {
-            tracing::error!("cannot even note it: {error:#}");
+            tracing::error!("cannot even note it: {:#}", anyhow::Error::from(error));
         }
         let outcome = Outcome::Stuck { cause: cause.into(), remedy: self.remedy() };
         self.remember(&outcome);
@@ -167,17 +192,16 @@ impl<'n> Ending<'n> {
     fn discard(&self) -> Result<()> {
         let intent = self.intent();
         if let Some((archive, live)) = &self.trees {
-            live.discard(&intent.transaction, false)?;
-            // Files that the visible links show were mended in place, and stay.
-            if intent.before != Before::Number(intent.to) {
-                archive.remove(intent.to, &intent.writes)?;
+            if let Some(kept) = live.discard(&intent.transaction)? {
+                tracing::warn!("somebody put files into {}; it is kept", kept.display());
             }
+            archive.remove(intent.to, &intent.writes)?;
         }
         if matches!(intent.before, Before::Nothing | Before::Foreign) {
             // Fails where an older version is kept in it, and then it is to stay.
             _ = self.node.letsencrypt().open_beneath("archive").and_then(|dir| dir.rmdir(intent.lineage.as_str()));
         }
-        Ok(self.joined.iter().try_for_each(|joined| joined.discard(&intent.transaction))?)
+        Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)
     }
 
     /// For a primary that lost the answer; without it, it compares digests.

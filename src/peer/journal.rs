@@ -73,6 +73,11 @@ impl Journal {
         Ok(Some(Journal { path, file, state, intent: *intent }))
     }
 
+    /// Whether a transaction has not ended here.
+    pub fn is_there(state_dir: &Path) -> bool {
+        state_dir.join(NAME).exists()
+    }
+
     /// Where the transaction stands.
     pub fn state(&self) -> State {
         self.state

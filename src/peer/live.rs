@@ -140,27 +140,32 @@ impl Live {
     }
 
     /// Makes the old directory the visible one again, whatever a crash or `switch` left.
+    ///
+    /// What waits under the stage's name tells whether the switch was made, not what is visible: somebody
+    /// may have put a file beside our links in the meantime.
     pub fn undo(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<()> {
         let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
-        let shows_new = |name: &str| matches!(self.number_of(name), Ok(Some(number)) if number == to);
+        let shows = |name: &str, which: Number| matches!(self.number_of(name), Ok(Some(number)) if number == which);
         match before {
             Before::Certbot => return Ok(()),
-            Before::Nothing if shows_new(visible) && !self.dir.exists(&stage)? => {
+            Before::Nothing if !self.dir.exists(&stage)? && self.dir.exists(visible)? => {
                 self.dir.rename_noreplace(visible, &stage)?;
             }
-            Before::Foreign if shows_new(visible) => self.dir.exchange(&stage, visible)?,
+            // Without anything under the stage's name this is an error: there is nothing to go back to.
+            Before::Foreign if !shows(&stage, to) => self.exchange(&stage, visible)?,
             Before::Nothing | Before::Foreign => {}
-            Before::Number(from) => {
-                let is_back = matches!(self.number(), Ok(Some(number)) if number == from);
-                let holds_old = matches!(self.number_of(&stage), Ok(Some(number)) if number == from);
-                if !is_back && holds_old {
-                    self.dir.exchange(&stage, visible)?;
-                } else if !is_back {
-                    self.relink(from)?;
-                }
-            }
+            Before::Number(from) if shows(visible, from) => {}
+            Before::Number(from) if shows(&stage, from) => self.exchange(&stage, visible)?,
+            Before::Number(from) => self.relink(from)?,
         }
         self.dir.sync()
+    }
+
+    fn exchange(&self, stage: &str, visible: &str) -> io::Result<()> {
+        let path = self.path();
+        let told =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot exchange {}: {error}", path.display()));
+        self.dir.exchange(stage, visible).map_err(told)
     }
 
     /// Leaves certbot's other file in `live`, where it is missing.
@@ -172,24 +177,39 @@ impl Live {
     }
 
     /// Removes what is staged: the new directory before a switch or after its undoing, the old one after a success.
-    /// A directory that was taken over is kept as a backup; its path is returned.
-    pub fn discard(&self, transaction: &TransactionId, keep_backup: bool) -> io::Result<Option<PathBuf>> {
+    /// A directory that was taken over, or in which somebody put something, is kept; its path is returned.
+    pub fn discard(&self, transaction: &TransactionId) -> io::Result<Option<PathBuf>> {
         let stage = self.stage_name(transaction);
-        if !self.dir.exists(&stage)? {
-            return Ok(None);
-        }
-        if keep_backup {
-            let backup = format!(".{}.replaced-{transaction}", self.lineage);
-            self.dir.rename_noreplace(&stage, &backup)?;
-            self.dir.sync()?;
-            return Ok(Some(self.dir.path().join(backup)));
-        }
-        self.dir.remove_tree(&stage)?;
         if let Ok(visible) = self.dir.open_beneath(self.lineage.as_str()) {
             remove_prepared(&visible)?;
         }
+        if !self.dir.exists(&stage)? {
+            return Ok(None);
+        }
+        let mut kept = None;
+        if self.is_ours(&stage)? {
+            self.dir.remove_tree(&stage)?;
+        } else {
+            let backup = format!(".{}.replaced-{transaction}", self.lineage);
+            self.dir.rename_noreplace(&stage, &backup)?;
+            kept = Some(self.dir.path().join(backup));
+        }
         self.dir.sync()?;
-        Ok(None)
+        Ok(kept)
+    }
+
+    /// Whether a directory holds only what `stage` and `relink` make, all of it or a part.
+    fn is_ours(&self, name: &str) -> io::Result<bool> {
+        let dir = self.dir.open_beneath(name)?;
+        for entry in dir.entries()? {
+            let entry = entry.to_string_lossy();
+            let part = Part::ALL.into_iter().find(|part| part.link() == entry);
+            let links = |part| dir.read_link(&*entry).is_ok_and(|target| self.number_in(part, &target).is_some());
+            if !(entry == "README" || entry.starts_with(".certcast-") || part.is_some_and(links)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Points the four links at one number, each by an atomic rename. Repeating it mends any mix of numbers.

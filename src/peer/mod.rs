@@ -24,3 +24,4 @@ pub mod staging;
 pub mod state;
 pub mod transaction;
 pub mod webroot;
+pub mod written;

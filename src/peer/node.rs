@@ -9,8 +9,9 @@ use nix::unistd::Group;
 use crate::model::config::{Config, Service};
 use crate::model::deadline::Deadline;
 use crate::model::names::LineageName;
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Outcome, Step};
 use crate::peer::halt::Halt;
+use crate::peer::journal::Journal;
 use crate::peer::recovery;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Lock;
@@ -52,8 +53,14 @@ impl Node {
     /// Takes the lock and finishes or undoes whatever an earlier crash left.
     pub fn hold(&self, deadline: Deadline) -> Result<Held, Halt> {
         let held = self.lock(deadline)?;
-        match recovery::recover(self, &held, false)? {
-            Some(outcome @ Outcome::Stuck { .. }) => Err(Halt(outcome)),
+        let Some(recovered) = recovery::recover(self, &held, false)? else { return Ok(held) };
+        tracing::warn!(outcome = %recovered, "what an earlier run left");
+        match recovered {
+            outcome @ Outcome::Stuck { .. } => Err(Halt(outcome)),
+            outcome if Journal::is_there(self.state()) => {
+                let cause = format!("what an earlier run left cannot be tidied up: {outcome}; see 'certcast recover'");
+                Err(Halt::refused(Step::Recovery, cause))
+            }
             _ => Ok(held),
         }
     }
@@ -107,9 +114,10 @@ impl Node {
     pub fn key_ownership(&self, primary: Ownership) -> Result<Ownership, Halt> {
         let gid = match &self.config.node.key_group {
             None => primary.gid,
-            Some(name) => match Group::from_name(name)? {
-                Some(group) => group.gid.as_raw(),
-                None => return Err(io::Error::other(format!("node.key_group: there is no group {name} here")).into()),
+            Some(name) => match (name.parse(), Group::from_name(name)?) {
+                (Ok(number), _) => number,
+                (_, Some(group)) => group.gid.as_raw(),
+                _ => return Err(io::Error::other(format!("node.key_group: there is no group {name} here")).into()),
             },
         };
         Ok(Ownership { uid: primary.uid, gid, mode: self.config.node.key_mode.unwrap_or(primary.mode) })

@@ -5,15 +5,15 @@ use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
 use crate::peer::journal::{Journal, JournalError};
 use crate::peer::node::{Held, Node};
-use crate::peer::service::Reload;
+use crate::peer::service;
 use crate::peer::state::{Recovery, State};
 
 /// Looks at the journal and acts on it; `None` when there was nothing to do.
 ///
 /// Killed again at any moment, the next call does the rest: every action here may be repeated.
-/// Where a person is needed already, only a person's `certcast recover` (`retry`) tries again.
+/// Where a person is needed, it is tried again when the services' own tests pass, or when the person says so (`retry`).
 pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>, Halt> {
-    let Some(journal) = Journal::open(node.state()).map_err(untrusted)? else { return Ok(None) };
+    let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else { return Ok(None) };
     let state = journal.state();
     let ending = Ending::of(node, journal)?;
     let cause = || format!("an earlier run of transaction {} was cut off", ending.intent().transaction);
@@ -24,19 +24,24 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
             Some(ending.give_up(Step::Recovery, &cause).0)
         }
         Recovery::Finish => Some(ending.finish(Vec::new())),
-        Recovery::Undo if state == State::Stuck && !retry => {
+        Recovery::Undo if state == State::Stuck && !retry && service::test(node.services()).is_err() => {
             let cause = "an earlier transaction is stuck and needs a person".to_owned();
             Some(Outcome::Stuck { cause, remedy: ending.remedy() })
         }
         Recovery::Undo => {
             let cause = cause();
-            Some(ending.undo(Step::Recovery, cause, Reload::Running))
+            Some(ending.undo(Step::Recovery, cause))
         }
     })
 }
 
 /// A journal that makes no sense is never guessed at.
-fn untrusted(error: JournalError) -> Halt {
+fn untrusted(node: &Node, error: JournalError) -> Halt {
+    let is_io = matches!(error, JournalError::Io(..));
     let cause = format!("{:#}", anyhow::Error::from(error));
-    Halt(Outcome::Stuck { cause, remedy: vec!["ls -lA live/ archive/".into()] })
+    if is_io {
+        return Halt::refused(Step::Recovery, cause);
+    }
+    let letsencrypt = node.letsencrypt().path().display();
+    Halt(Outcome::Stuck { cause, remedy: vec![format!("ls -lA {letsencrypt}/live {letsencrypt}/archive")] })
 }

@@ -5,7 +5,7 @@ use std::io;
 use crate::model::bundle::{Bundle, Part};
 use crate::model::certificate::Leaf;
 use crate::model::outcome::Step;
-use crate::peer::archive::{Archive, ArchiveError};
+use crate::peer::archive::{Archive, ArchiveError, Lacks};
 use crate::peer::baseline::Baseline;
 use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
@@ -27,20 +27,22 @@ pub fn stage<'n>(
 ) -> Result<Ending<'n>, Halt> {
     let mut attributes = request.attributes;
     check_owners(node, attributes)?;
-    attributes.key = node.key_ownership(fit(attributes.key, 0o660, "the private key")?)?;
+    attributes.key = fit(node.key_ownership(attributes.key)?, 0o660, "the private key")?;
     attributes.public = fit(attributes.public, 0o664, "a certificate")?;
     attributes.directory = fit(attributes.directory, 0o2775, "a directory")?;
     let joined: Vec<_> =
         node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<io::Result<_>>()?;
-    let file = |joined: &Joined| Ok(JoinedFile { path: joined.path(), existed: joined.exists()? });
-    let writes = missing(node, request, bundle, baseline.before)?;
+    let with_existence = |joined: Joined| joined.exists().map(|existed| (joined, existed));
+    let joined: Vec<_> = joined.into_iter().map(with_existence).collect::<io::Result<_>>()?;
+    let file = |(joined, existed): &(Joined, bool)| JoinedFile { path: joined.path(), existed: *existed };
+    let lacks = lacks(node, request, bundle, baseline.before)?;
     let intent = Intent {
         transaction: request.transaction.clone(),
         lineage: request.lineage.clone(),
         before: baseline.before,
         to: request.number,
-        writes: writes.clone(),
-        joined: joined.iter().map(file).collect::<io::Result<_>>()?,
+        writes: lacks.absent.clone(),
+        joined: joined.iter().map(file).collect(),
         keep: request.keep.iter().copied().chain([request.number]).collect(),
         tests_passed: baseline.tests_passed,
         digest: bundle.digest(),
@@ -53,10 +55,15 @@ pub fn stage<'n>(
             let archive = Archive::create(node.letsencrypt(), &request.lineage, attributes.directory)?;
             let live = Live::create(node.letsencrypt(), &request.lineage)?;
             let (archive, live) = ending.trees.insert((archive, live));
-            archive.write(request.number, bundle.files(), &writes, &attributes)?;
+            for parts in [&lacks.absent, &lacks.torn] {
+                archive.write(request.number, bundle.files(), parts, &attributes)?;
+            }
             live.stage(&request.transaction, request.number, attributes.directory)?;
         }
-        ending.joined.iter().try_for_each(|joined| joined.stage(&request.transaction, bundle.files(), attributes.key))
+        ending
+            .joined
+            .iter()
+            .try_for_each(|(joined, _)| joined.stage(&request.transaction, bundle.files(), attributes.key))
     };
     match write() {
         Ok(()) => Ok(ending),
@@ -64,12 +71,14 @@ pub fn stage<'n>(
     }
 }
 
-fn missing(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Result<Vec<Part>, Halt> {
+fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Result<Lacks, Halt> {
     if before == Before::Certbot {
-        return Ok(Vec::new());
+        return Ok(Lacks { absent: Vec::new(), torn: Vec::new() });
     }
-    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(Part::ALL.to_vec()) };
-    archive.missing(request.number, bundle.files()).map_err(|error| match error {
+    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else {
+        return Ok(Lacks { absent: Part::ALL.to_vec(), torn: Vec::new() });
+    };
+    archive.lacks(request.number, bundle.files()).map_err(|error| match error {
         ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error.to_string()),
         ArchiveError::Io(error) => error.into(),
     })

@@ -1,7 +1,8 @@
 //! The move of this node from one bundle to the next. This is the only file that knows the step order.
 //!
 //! Killed or unplugged at any moment, the node has the old tree or the new one, and the journal says
-//! which; `recovery` then finishes or undoes the rest. Nothing before `commit` is visible to anybody.
+//! which; `recovery` then finishes or undoes the rest. Nothing before `commit` is visible to anybody, but for
+//! one thing: files of the installed version that are torn, and so serve nobody, are mended where they are.
 
 use crate::model::bundle::Bundle;
 use crate::model::deadline::Deadline;
@@ -32,11 +33,11 @@ pub struct Transaction<'n> {
     notes: Vec<String>,
 }
 
-/// Steps 1 to 6: from the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
+/// From the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
 pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
     let held = if request.wishes.dry_run { node.lock(deadline)? } else { node.hold(deadline)? };
     let offered = Version { number: request.number, digest: request.files.digest() };
-    if !node.is_own() && admission::installed(node, &request.lineage)? == Some(offered) {
+    if !node.is_own() && admission::installed(node, &request.lineage).unwrap_or_default() == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
     }
     let old = baseline::installed_leaf(node, &request.lineage);
@@ -60,7 +61,7 @@ impl Transaction<'_> {
         &self.ending.intent().transaction
     }
 
-    /// Steps 7 to 9: switch, test, reload, probe, and finish; or back. This node now decides alone.
+    /// Switch, test, reload, probe, and finish; or back. This node now decides alone.
     pub fn commit(mut self) -> Outcome {
         // Not noted means not begun.
         if let Err(error) = self.ending.journal.write(&Record::Switching) {
@@ -71,7 +72,7 @@ impl Transaction<'_> {
                 self.notes.extend(notes);
                 self.ending.finish(self.notes)
             }
-            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::All),
+            Err(Unwilling { step, cause }) => self.ending.undo(step, cause),
         }
     }
 
