@@ -1,49 +1,51 @@
 //! `auth`: the challenge on every node, proven, before the CA is asked.
 
 use std::path::Path;
-use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
 use crate::command::failure::Failure;
 use crate::command::report;
-use crate::model::challenge::Challenge;
-use crate::model::config::{self, Config, Require};
+use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
-use crate::model::names::NodeName;
 use crate::primary::challenge::Runs;
 use crate::primary::fleet::Fleet;
-use crate::primary::proof::{self, Target};
-use crate::primary::{coverage, dns, hook_env, publication};
+use crate::primary::hook_env::{self, AuthCall};
+use crate::primary::{publication, readiness};
 use crate::sys::ancestry::{self, ProcessId};
+use crate::sys::voice;
 use crate::wire::message::Withdrawal;
+
+/// certbot shows what a hook says only to whom it is failing for: a screenful, not a flood.
+const LINES_AT_MOST: usize = 20;
+/// Withdrawing before certbot is stopped: what does not answer by then is owed.
+const WITHDRAW: Duration = Duration::from_secs(15);
 
 /// Silent when the CA can be asked. Every call but a run's last only records its challenge.
 pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
-    let call = hook_env::auth_call(|name| std::env::var_os(name)).map_err(Failure::usage)?;
-    let config = config::load(config_path)?;
-    let runs = Runs::open(&config.node.state)?;
-    let run = certbot_run()?;
-    runs.record(&run, &call.challenge)?;
-    if call.remaining.is_some_and(|remaining| remaining > 0) {
-        return Ok(ExitCode::Done);
-    }
-    let fleet = Fleet::of(&config, config_path)?;
-    publication::adopt_orphans(&fleet, &runs)?;
-    let challenges = runs.challenges(&run);
-    runs.mark_published(&run)?;
-    let complaints = publish_and_prove(&config, &fleet, &runs, &challenges)?;
-    if complaints.is_empty() {
-        return Ok(ExitCode::Done);
-    }
-    for complaint in &complaints {
-        report::complain(complaint);
-    }
+    let call = hook_env::auth_call(|name| std::env::var_os(name)).map_err(Failure::usage);
+    let config = match config::load(config_path) {
+        Ok(config) => config,
+        Err(error) => return Err(call.err().unwrap_or_else(|| error.into())),
+    };
+    let (code, said) = match call.and_then(|call| complaints(&config, config_path, &call)) {
+        Ok(complaints) if complaints.is_empty() => return Ok(ExitCode::Done),
+        Ok(complaints) => {
+            report::complain_of(&complaints, LINES_AT_MOST);
+            (ExitCode::Failed, complaints)
+        }
+        Err(failure) => {
+            failure.report();
+            (failure.code, vec![failure.text()])
+        }
+    };
+    // For whatever reason it failed: the nodes are not proven, and the CA is not to be asked.
     if config.challenge.abort_certbot {
-        abort_certbot(&config, &fleet, &runs, &run, &challenges)?;
+        stop_certbot(&config, config_path, said);
     }
-    Ok(ExitCode::Failed)
+    Ok(code)
 }
 
 /// The certbot run that this hook belongs to.
@@ -52,85 +54,51 @@ pub fn certbot_run() -> anyhow::Result<ProcessId> {
     run.ok_or_else(|| anyhow!("cannot find out which process called this hook: is /proc mounted?"))
 }
 
-fn publish_and_prove(
-    config: &Config,
-    fleet: &Fleet,
-    runs: &Runs,
-    challenges: &[Challenge],
-) -> anyhow::Result<Vec<String>> {
-    let deadline = Deadline::after(config.challenge.budget);
-    let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
-    let (answers, records) = thread::scope(|scope| {
-        let records = scope.spawn(|| config.challenge.check_dns.then(|| dns::lookup_all(&names, deadline)));
-        let answers = publication::publish(config, fleet, runs, challenges, deadline);
-        (answers, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let mut complaints = Vec::new();
-    let mut unreached = Vec::new();
-    for answer in answers.context("cannot start threads")? {
-        for failure in &answer.failures {
-            let text = format!("{}: {failure}", answer.node);
-            if answer.unreached && config.challenge.require == Require::Reachable {
-                tracing::warn!("{text}");
-            } else {
-                complaints.push(text);
-            }
-        }
-        if answer.unreached {
-            unreached.push(answer.node);
-        }
+fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Vec<String>, Failure> {
+    let runs = Runs::open(&config.node.state).context(format!("{}", config.node.state.display()))?;
+    let run = certbot_run()?;
+    runs.record(&run, &call.challenge).context("cannot record the challenge")?;
+    if call.remaining.is_some_and(|remaining| remaining > 0) {
+        return Ok(Vec::new());
     }
-    complaints.extend(records.map(|records| check_dns(config, fleet, &names, records)).unwrap_or_default());
-    // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
-    let targets = targets(config, fleet, &unreached);
-    complaints.extend(proof::prove(challenges, &targets, deadline).iter().map(ToString::to_string));
-    Ok(complaints)
-}
-
-fn check_dns(
-    config: &Config,
-    fleet: &Fleet,
-    names: &[crate::model::names::Identifier],
-    records: Vec<Result<Vec<std::net::IpAddr>, dns::DnsError>>,
-) -> Vec<String> {
-    let nodes: Vec<_> = fleet.all().map(|member| (member.name.clone(), member.addresses.clone())).collect();
-    let mut complaints = Vec::new();
-    for (name, records) in names.iter().zip(records) {
-        match records {
-            Ok(records) => {
-                let coverage = coverage::coverage(name, &records, &nodes, &config.challenge.fronts);
-                complaints.extend(coverage.errors());
-                coverage.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-            }
-            Err(error) if error.is_definite() => complaints.push(format!("{:#}", anyhow::Error::from(error))),
-            Err(error) => tracing::warn!("cannot compare DNS with the nodes: {:#}", anyhow::Error::from(error)),
-        }
-    }
-    complaints
-}
-
-fn targets(config: &Config, fleet: &Fleet, unreached: &[NodeName]) -> Vec<Target> {
-    let reached = fleet.all().filter(|member| !unreached.contains(&member.name));
-    let nodes = reached.flat_map(|member| member.addresses.iter().map(|&ip| Target::node(member.name.clone(), ip)));
-    nodes.chain(config.challenge.fronts.iter().map(|&ip| Target::front(ip))).collect()
+    let fleet = Fleet::of(config, config_path)?;
+    publication::adopt_orphans(&fleet, &runs)?;
+    let challenges = runs.challenges(&run)?;
+    runs.mark_published(&run)?;
+    Ok(readiness::complaints(config, fleet, &runs, &challenges).context("cannot talk to the nodes")?)
 }
 
 /// certbot ignores its hooks' exit codes, so only a signal keeps it from asking the CA. It then calls
 /// no cleanup hook for this challenge; the challenges are withdrawn here.
-fn abort_certbot(
-    config: &Config,
-    fleet: &Fleet,
-    runs: &Runs,
-    run: &ProcessId,
-    challenges: &[Challenge],
-) -> anyhow::Result<()> {
-    let withdrawals: Vec<_> = challenges.iter().map(Withdrawal::of).collect();
-    publication::withdraw(config, fleet, runs, &withdrawals, Deadline::after(config.challenge.budget))?;
-    runs.forget(run)?;
+///
+/// The signal comes last: on it certbot kills its hook, which is this process, and forgets what the hook said.
+/// So that somebody hears why, it is said on certbot's own standard error too.
+fn stop_certbot(config: &Config, config_path: &Path, mut said: Vec<String>) {
     // Never a process that merely happens to be our ancestor.
-    if let Some(certbot) = ancestry::certbot_run() {
-        ancestry::terminate(&certbot).context("cannot stop certbot")?;
-        report::complain("certbot was stopped before the CA was asked (challenge.abort_certbot)");
+    let Some(certbot) = ancestry::certbot_run() else { return };
+    if let Err(error) = withdraw_all(config, config_path, &certbot) {
+        report::complain(&format!("{error:#}; the challenges are removed later, by 'certcast resync' or by their age"));
     }
-    Ok(())
+    said.truncate(LINES_AT_MOST);
+    said.push("certbot is stopped before the CA is asked (challenge.abort_certbot)".to_owned());
+    let text = format!("certcast: {}\n", said.join("\ncertcast: "));
+    if let Err(error) = voice::say_for(&certbot, text.as_bytes()) {
+        tracing::info!("certbot's standard error takes no words: {error}");
+    }
+    report::complain("certbot is stopped before the CA is asked (challenge.abort_certbot)");
+    if let Err(error) = ancestry::terminate(&certbot) {
+        report::complain(&format!("certbot was not stopped: {error}"));
+    }
+}
+
+fn withdraw_all(config: &Config, config_path: &Path, run: &ProcessId) -> anyhow::Result<()> {
+    let runs = Runs::open(&config.node.state)?;
+    let withdrawals: Vec<_> = runs.challenges(run)?.iter().map(Withdrawal::of).collect();
+    if !withdrawals.is_empty() && runs.is_published(run) {
+        let fleet = Fleet::of(config, config_path)?;
+        for answer in publication::withdraw(config, &fleet, &runs, &withdrawals, Deadline::after(WITHDRAW))? {
+            answer.failures.iter().for_each(|failure| tracing::warn!(node = %answer.node, "{failure}; owed"));
+        }
+    }
+    Ok(runs.forget(run)?)
 }

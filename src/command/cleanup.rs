@@ -6,10 +6,14 @@ use crate::command::report;
 use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
+use crate::model::names::NodeName;
 use crate::primary::challenge::{Progress, Runs};
 use crate::primary::fleet::Fleet;
 use crate::primary::{hook_env, publication};
 use crate::wire::message::Withdrawal;
+
+/// certbot prints what a hook says: a screenful, not a flood.
+const LINES_AT_MOST: usize = 20;
 
 /// Always done: certbot can do nothing about a failure here, and what is left is removed later.
 pub fn run(config_path: &Path) -> ExitCode {
@@ -39,10 +43,9 @@ fn try_run(config_path: &Path) -> anyhow::Result<()> {
 fn withdraw(config: &Config, config_path: &Path, runs: &Runs, withdrawals: &[Withdrawal]) -> anyhow::Result<()> {
     let fleet = Fleet::of(config, config_path)?;
     let deadline = Deadline::after(config.challenge.budget);
-    for answer in publication::withdraw(config, &fleet, runs, withdrawals, deadline)? {
-        for failure in &answer.failures {
-            report::complain(&format!("{}: {failure}; it is removed later", answer.node));
-        }
-    }
+    let answers = publication::withdraw(config, &fleet, runs, withdrawals, deadline)?;
+    let line = |node: &NodeName, failure: &String| format!("{node}: {failure}; the challenge is removed later");
+    let lines = answers.iter().flat_map(|answer| answer.failures.iter().map(|failure| line(&answer.node, failure)));
+    report::complain_of(&lines.collect::<Vec<_>>(), LINES_AT_MOST);
     Ok(())
 }

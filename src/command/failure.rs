@@ -26,12 +26,18 @@ impl Failure {
         Failure { code: ExitCode::Usage, error: error.into() }
     }
 
-    /// Prints it to standard error and to the log.
-    pub fn report(&self) {
-        let mut text = format!("certcast: {}", self.error);
+    /// What is printed: the error and its causes.
+    pub fn text(&self) -> String {
+        let mut text = self.error.to_string();
         for cause in self.error.chain().skip(1) {
             _ = write!(text, ": {cause}");
         }
+        text
+    }
+
+    /// Prints it to standard error and to the log.
+    pub fn report(&self) {
+        let text = format!("certcast: {}", self.text());
         tracing::error!("{text}");
         // Nobody may be reading; that is no reason to fail in another way.
         _ = writeln!(std::io::stderr(), "{text}");

@@ -5,26 +5,27 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
-use anyhow::Context;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::command::failure::Failure;
+use crate::command::report;
 
 /// Starts the log. Without a journal and without a file nothing is logged, and that is no error.
-pub fn start(file: Option<&Path>) -> Result<(), Failure> {
+///
+/// A log that cannot be written is said and goes no further: no certificate is to wait for it.
+pub fn start(file: Option<&Path>) {
     let registry = tracing_subscriber::registry().with(LevelFilter::INFO);
-    match file {
-        Some(path) => {
-            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-            let file = file.with_context(|| format!("cannot write the log {}", path.display()));
-            let layer = tracing_subscriber::fmt::layer()
-                .with_ansi(false)
-                .with_writer(Mutex::new(file.map_err(Failure::usage)?));
-            registry.with(layer).init();
+    let Some(path) = file else { return registry.with(tracing_journald::layer().ok()).init() };
+    match OpenOptions::new().append(true).create(true).mode(0o600).open(path) {
+        Ok(file) => {
+            let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file));
+            // A full disk must not make it write to standard error, let alone panic there.
+            registry.with(layer.log_internal_errors(false)).init();
         }
-        None => registry.with(tracing_journald::layer().ok()).init(),
+        Err(error) => {
+            registry.with(tracing_journald::layer().ok()).init();
+            report::complain(&format!("cannot write the log {}: {error}", path.display()));
+        }
     }
-    Ok(())
 }

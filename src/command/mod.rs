@@ -16,7 +16,7 @@ use crate::model::exit_code::ExitCode;
 
 /// Does what the command line says.
 pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
-    logging::start(cli.log.as_deref())?;
+    logging::start(cli.log.as_deref());
     match &cli.command {
         Command::Auth => auth::run(&cli.config),
         Command::Cleanup => Ok(cleanup::run(&cli.config)),

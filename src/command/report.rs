@@ -18,6 +18,20 @@ pub fn complain(text: &str) {
     _ = writeln!(io::stderr(), "certcast: {text}");
 }
 
+/// Several lines on standard error, but no flood; all of them are in the log.
+pub fn complain_of(texts: &[String], at_most: usize) {
+    let (shown, rest) = texts.split_at(texts.len().min(at_most));
+    for text in shown {
+        complain(text);
+    }
+    for text in rest {
+        tracing::error!("{text}");
+    }
+    if !rest.is_empty() {
+        complain(&format!("{} more such lines are in the log", rest.len()));
+    }
+}
+
 /// The exit code of a run: that of its worst outcome.
 pub fn exit_code(deliveries: &[Delivery]) -> ExitCode {
     let codes = deliveries.iter().filter_map(|delivery| delivery.outcome.as_ref()).map(Outcome::exit_code);

@@ -30,17 +30,22 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
     let fleet = Fleet::of(&config, config_path)?;
     let peers = chosen_peers(&fleet, arguments)?;
     let _lock = lock(&config)?;
-    let (lineages, mut code) = chosen_lineages(&config, arguments)?;
-    let WishArguments { force, adopt, dry_run } = arguments.wishes;
-    let wishes = Wishes { force, adopt, dry_run };
-    let courier = Courier { config: &config, fleet: &fleet, manner: Manner { wishes, is_fresh: false } };
-    let deliveries = courier.deliver(&lineages, &peers)?;
-    code = code.max(report::exit_code(&deliveries));
-    if !dry_run {
+    let code = bring_in_line(&config, &fleet, &peers, arguments);
+    // Challenges have nothing to do with whether there is a lineage fit to be sent.
+    if !arguments.wishes.dry_run {
         withdraw_what_is_owed(&config, &fleet);
     }
+    code
+}
+
+fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &Resync) -> Result<ExitCode, Failure> {
+    let (lineages, code) = chosen_lineages(config, arguments)?;
+    let WishArguments { force, adopt, dry_run } = arguments.wishes;
+    let wishes = Wishes { force, adopt, dry_run };
+    let courier = Courier { config, fleet, manner: Manner { wishes, is_fresh: false } };
+    let deliveries = courier.deliver(&lineages, peers)?;
     print(&deliveries, arguments)?;
-    Ok(code)
+    Ok(code.max(report::exit_code(&deliveries)))
 }
 
 fn print(deliveries: &[Delivery], arguments: &Resync) -> Result<(), Failure> {

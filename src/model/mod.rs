@@ -10,3 +10,4 @@ pub mod escape;
 pub mod exit_code;
 pub mod names;
 pub mod outcome;
+pub mod some_of;

@@ -11,6 +11,8 @@ use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::Dir;
 
+/// Ten full orders of Let's Encrypt at once.
+const ENTRIES_AT_MOST: usize = 1000;
 const ENTRY_AT_MOST: u64 = 16 * 1024;
 
 /// One challenge file.
@@ -39,8 +41,9 @@ impl Ledger {
         Ok(Ledger { dir: Dir::open(state)?.create_beneath("challenges", 0o700)? })
     }
 
-    /// Notes an entry.
+    /// Notes an entry, unless there are very many: a stolen key must not fill the disk.
     pub fn note(&self, entry: &Entry) -> io::Result<()> {
+        self.dir.entries_up_to(ENTRIES_AT_MOST)?;
         let attributes = Attributes { mode: 0o600, owner: None };
         atomic::replace(&self.dir, entry.token.as_str(), &serde_json::to_vec(entry)?, &attributes)
     }
@@ -51,6 +54,11 @@ impl Ledger {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a token has an entry, damaged or not.
+    pub fn knows(&self, token: &Token) -> io::Result<bool> {
+        self.dir.exists(token.as_str())
     }
 
     /// One entry.

@@ -15,14 +15,12 @@ use crate::model::deadline::Deadline;
 use crate::model::names::Identifier;
 use crate::peer::ledger::{Entry, Ledger};
 use crate::sys::atomic::{self, Attributes};
-use crate::sys::bounded;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Lock;
 use crate::wire::message::{TokenFailure, Withdrawal};
 
 /// Another conversation writes a handful of small files.
 const LOCK: Duration = Duration::from_secs(20);
-const VALIDATION_AT_MOST: u64 = 1024;
 
 /// This node's webroots.
 #[derive(Debug)]
@@ -51,11 +49,8 @@ impl Webroots<'_> {
     pub fn withdraw(&self, withdrawals: &[Withdrawal]) -> Vec<TokenFailure> {
         self.with_ledger(withdrawals.iter().map(|withdrawal| &withdrawal.name), |ledger| {
             self.collect_garbage(ledger);
-            let withdraw = |token: &Token| match ledger.entry(token) {
-                Some(entry) => remove(ledger, &entry),
-                None => Ok(()),
-            };
-            withdrawals.iter().filter_map(|each| failure(&each.name, withdraw(&each.token))).collect()
+            let withdraw = |each| self.withdraw_one(ledger, each);
+            withdrawals.iter().filter_map(|each| failure(&each.name, withdraw(each))).collect()
         })
     }
 
@@ -72,18 +67,33 @@ impl Webroots<'_> {
             }
             _ => error,
         })?;
-        let at = jiff::Timestamp::now().as_second();
-        let (name, token) = (challenge.name().clone(), challenge.token().clone());
-        ledger.note(&Entry { token, name, webroot: webroot.to_owned(), at })?;
+        // The configuration may have changed since: what was written elsewhere would be forgotten.
+        if let Some(elsewhere) = ledger.entry(challenge.token()).filter(|entry| entry.webroot != webroot) {
+            remove(ledger, &elsewhere)?;
+        }
+        ledger.note(&self.entry(challenge.name(), challenge.token()))?;
         let [well_known, acme] = WELL_KNOWN;
         let dir = root.create_beneath_as_owner(well_known, 0o755)?.create_beneath_as_owner(acme, 0o755)?;
-        let (file, content) = (challenge.token().as_str(), challenge.validation().as_bytes());
-        if bounded::read_beneath(&dir, Path::new(file), VALIDATION_AT_MOST).is_ok_and(|present| present == content) {
-            return Ok(());
+        let directory = dir.stat_self()?;
+        // Only root may give files away; what anybody else writes is readable all the same.
+        let owner = nix::unistd::geteuid().is_root().then_some((directory.uid, directory.gid));
+        let attributes = Attributes { mode: 0o644, owner };
+        atomic::replace(&dir, challenge.token().as_str(), challenge.validation().as_bytes(), &attributes)
+    }
+
+    fn withdraw_one(&self, ledger: &Ledger, withdrawal: &Withdrawal) -> io::Result<()> {
+        let Withdrawal { name, token } = withdrawal;
+        match ledger.entry(token) {
+            Some(entry) => remove(ledger, &entry),
+            // A damaged entry is still ours; only its webroot must be guessed.
+            None if ledger.knows(token)? => remove(ledger, &self.entry(name, token)),
+            None => Ok(()),
         }
-        let owner = dir.stat_self()?;
-        let attributes = Attributes { mode: 0o644, owner: Some((owner.uid, owner.gid)) };
-        atomic::replace(&dir, file, content, &attributes)
+    }
+
+    fn entry(&self, name: &Identifier, token: &Token) -> Entry {
+        let webroot = self.webroot_of(name).to_owned();
+        Entry { token: token.clone(), name: name.clone(), webroot, at: jiff::Timestamp::now().as_second() }
     }
 
     /// What no cleanup ever came for goes by its age. A failure waits for the next time.
@@ -91,7 +101,8 @@ impl Webroots<'_> {
         let now = jiff::Timestamp::now().as_second();
         let keep = i64::try_from(self.keep.as_secs()).unwrap_or(i64::MAX);
         let entries = ledger.entries().unwrap_or_default();
-        for entry in entries.iter().filter(|entry| now.saturating_sub(entry.at) > keep) {
+        // One from the future was written under a wrong clock.
+        for entry in entries.iter().filter(|entry| now.saturating_sub(entry.at).saturating_abs() > keep) {
             match remove(ledger, entry) {
                 Ok(()) => tracing::info!(name = %entry.name, token = %entry.token, "removed a challenge of old age"),
                 Err(error) => tracing::warn!(name = %entry.name, "cannot remove an old challenge: {error}"),
@@ -120,8 +131,10 @@ fn remove(ledger: &Ledger, entry: &Entry) -> io::Result<()> {
     let [well_known, acme] = WELL_KNOWN;
     let opened = Dir::open(&entry.webroot).and_then(|root| root.open_beneath(Path::new(well_known).join(acme)));
     let removed = opened.and_then(|dir| {
-        atomic::remove_leftovers(&dir)?;
-        dir.unlink(entry.token.as_str())
+        // Somebody hostile may have filled the directory; that must not keep the token there.
+        _ = atomic::remove_leftovers(&dir);
+        dir.unlink(entry.token.as_str())?;
+        dir.sync()
     });
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

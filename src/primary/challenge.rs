@@ -22,6 +22,10 @@ use crate::wire::message::{CHALLENGES_AT_MOST, Withdrawal};
 const RECORD_AT_MOST: u64 = 16 * 1024;
 const PUBLISHED: &str = ".published";
 const CLEANED: &str = ".cleaned-";
+/// A run that is older than this is nobody's, also when the process it is known by still lives.
+const RUN_AT_MOST: i64 = 24 * 3600;
+/// What is left of a run that is being forgotten; no process is called so.
+const FORGOTTEN: &str = ".forgotten-";
 /// Nodes collect old challenges by themselves after a day; a debt of a week is nobody's.
 const DEBT_AT_MOST: i64 = 7 * 24 * 3600;
 
@@ -55,14 +59,20 @@ impl Runs {
     /// Records a challenge of a run.
     pub fn record(&self, run: &ProcessId, challenge: &Challenge) -> io::Result<()> {
         let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
+        // Each challenge has at most two files.
+        dir.entries_up_to(2 * CHALLENGES_AT_MOST)?;
         // A token asked for again is to be cleaned again.
         unlink_if_there(&dir, &format!("{CLEANED}{}", challenge.token()))?;
         write(&dir, challenge.token().as_str(), challenge)
     }
 
     /// All challenges recorded for a run.
-    pub fn challenges(&self, run: &ProcessId) -> Vec<Challenge> {
-        self.runs.open_beneath(run.to_string()).map(|dir| read_all(&dir)).unwrap_or_default()
+    pub fn challenges(&self, run: &ProcessId) -> io::Result<Vec<Challenge>> {
+        match self.runs.open_beneath(run.to_string()) {
+            Ok(dir) => read_all(&dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Notes that a run's challenges are about to be on nodes.
@@ -70,11 +80,17 @@ impl Runs {
         write(&self.runs.create_beneath(run.to_string(), 0o700)?, PUBLISHED, &())
     }
 
+    /// Whether a run's challenges may be on nodes.
+    pub fn is_published(&self, run: &ProcessId) -> bool {
+        let dir = self.runs.open_beneath(run.to_string());
+        dir.is_ok_and(|dir| dir.exists(PUBLISHED).unwrap_or(true))
+    }
+
     /// Notes that certbot is done with a challenge. Independent of the order of calls.
     pub fn mark_cleaned(&self, run: &ProcessId, token: &Token) -> io::Result<Progress> {
         let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
         write(&dir, &format!("{CLEANED}{token}"), &())?;
-        let challenges: Vec<Challenge> = read_all(&dir);
+        let challenges: Vec<Challenge> = read_all(&dir)?;
         for challenge in &challenges {
             if !dir.exists(format!("{CLEANED}{}", challenge.token()))? {
                 return Ok(Progress::MoreToClean);
@@ -83,17 +99,36 @@ impl Runs {
         Ok(if dir.exists(PUBLISHED)? { Progress::AllClean(challenges) } else { Progress::NeverPublished })
     }
 
-    /// Forgets a run.
+    /// Forgets a run: in one step, so that a kill midway does not leave half of its marks.
     pub fn forget(&self, run: &ProcessId) -> io::Result<()> {
-        self.runs.remove_tree(run.to_string())?;
-        self.runs.sync()
+        let forgotten = format!("{FORGOTTEN}{run}");
+        match self.runs.rename_noreplace(run.to_string(), &forgotten) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        self.runs.sync()?;
+        for name in self.runs.entries()? {
+            if name.to_str().is_some_and(|name| name.starts_with(FORGOTTEN)) {
+                self.runs.remove_tree(name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs whose certbot is no longer alive, with what they recorded: nobody will clean up after them.
     pub fn orphans(&self) -> Vec<(ProcessId, Vec<Challenge>)> {
         let names = self.runs.entries().unwrap_or_default();
         let runs = names.iter().filter_map(|name| name.to_str()?.parse::<ProcessId>().ok());
-        runs.filter(|run| !ancestry::is_alive(run)).map(|run| (run, self.challenges(&run))).collect()
+        let now = jiff::Timestamp::now().as_second();
+        let is_old = |run: &ProcessId| {
+            let stat = self.runs.stat(run.to_string());
+            stat.is_ok_and(|stat| now.saturating_sub(stat.modified) > RUN_AT_MOST)
+        };
+        runs.filter(|run| !ancestry::is_alive(run) || is_old(run))
+            .map(|run| (run, self.challenges(&run).unwrap_or_default()))
+            .collect()
     }
 
     /// Remembers what a node still has to remove.
@@ -111,7 +146,7 @@ impl Runs {
                 _ = dir.unlink(&name);
             }
         }
-        let mut owed: Vec<Withdrawal> = read_all(&dir);
+        let mut owed: Vec<Withdrawal> = read_all(&dir).unwrap_or_default();
         owed.truncate(CHALLENGES_AT_MOST);
         owed
     }
@@ -136,15 +171,15 @@ fn unlink_if_there(dir: &Dir, name: &str) -> io::Result<()> {
 }
 
 /// Every record whose name is a token. A damaged one is named in the log and passed over.
-fn read_all<R: DeserializeOwned>(dir: &Dir) -> Vec<R> {
-    let names = dir.entries().unwrap_or_default();
+fn read_all<R: DeserializeOwned>(dir: &Dir) -> io::Result<Vec<R>> {
+    let names = dir.entries()?;
     let tokens = names.iter().filter_map(|name| name.to_str()?.parse::<Token>().ok());
     let read = |token: Token| {
         let text = bounded::read_beneath(dir, Path::new(token.as_str()), RECORD_AT_MOST);
         let record = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
         record.inspect_err(|error| tracing::warn!("passed over a record in {}: {error}", dir.path().display())).ok()
     };
-    tokens.filter_map(read).collect()
+    Ok(tokens.filter_map(read).collect())
 }
 
 #[cfg(test)]
@@ -167,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_run_is_clean_when_each_challenge_is_in_whatever_order() {
-        let (_home, runs, run) = runs();
+        let (home, runs, run) = runs();
         for n in 1..=3 {
             runs.record(&run, &challenge(n)).unwrap();
         }
@@ -178,7 +213,9 @@ mod tests {
         let Progress::AllClean(all) = runs.mark_cleaned(&run, challenge(2).token()).unwrap() else { panic!() };
         assert_eq!(all.len(), 3);
         runs.forget(&run).unwrap();
-        assert!(runs.challenges(&run).is_empty());
+        assert!(runs.challenges(&run).unwrap().is_empty());
+        runs.forget(&run).unwrap();
+        assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
     }
 
     #[test]

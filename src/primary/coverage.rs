@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::model::names::{Identifier, NodeName};
+use crate::model::some_of::{SomeOf, grouped};
 
 /// What DNS and the configuration disagree about for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,37 +45,39 @@ impl Coverage {
     pub fn is_complete(&self) -> bool {
         self.unknown.is_empty() && self.absent.is_empty()
     }
+}
 
-    /// A line for each address that is nobody's.
-    pub fn errors(&self) -> Vec<String> {
-        let line = |address: &IpAddr| {
-            format!(
-                "DNS lists {address} for {}, which is no node: the CA may ask it; add it to a [[peer]]'s addresses \
-                 or to challenge.fronts, or remove the record",
-                self.name
-            )
-        };
-        self.unknown.iter().map(line).collect()
-    }
+/// A line for each address that is nobody's, however many names it is listed for.
+pub fn errors(all: &[Coverage]) -> Vec<String> {
+    let listed = grouped(all.iter().flat_map(|one| one.unknown.iter().map(|address| (*address, &one.name))));
+    let line = |(address, names): &(IpAddr, Vec<&Identifier>)| {
+        format!(
+            "DNS lists {address} for {}, which is no node: the CA may ask it; add it to a [[peer]]'s addresses \
+             or to challenge.fronts, or remove the record",
+            SomeOf(names)
+        )
+    };
+    listed.iter().map(line).collect()
+}
 
-    /// A line for each node that DNS leaves out.
-    pub fn warnings(&self) -> Vec<String> {
-        let line = |node: &NodeName| {
-            format!(
-                "DNS lists none of {node}'s addresses for {}: the public does not reach it by that name; add a record, \
-                 or correct the addresses configured for {node}",
-                self.name
-            )
-        };
-        self.absent.iter().map(line).collect()
-    }
+/// A line for each node that DNS leaves out.
+pub fn warnings(all: &[Coverage]) -> Vec<String> {
+    let missing = grouped(all.iter().flat_map(|one| one.absent.iter().map(|node| (node, &one.name))));
+    let line = |(node, names): &(&NodeName, Vec<&Identifier>)| {
+        format!(
+            "DNS lists none of {node}'s addresses for {}: the public does not reach it by that name; add a record, \
+             or correct the addresses configured for {node}",
+            SomeOf(names)
+        )
+    };
+    missing.iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
 
-    use super::{Coverage, coverage};
+    use super::{Coverage, coverage, errors, warnings};
     use crate::model::names::NodeName;
 
     fn addresses(text: &[&str]) -> Vec<IpAddr> {
@@ -100,19 +103,20 @@ mod tests {
     fn an_address_that_is_nobodys_is_named_once() {
         let found = against_two_nodes(&["192.0.2.1", "192.0.2.2", "192.0.2.9", "::ffff:192.0.2.9"], &[]);
         assert_eq!(
-            found.errors(),
+            errors(std::slice::from_ref(&found)),
             ["DNS lists 192.0.2.9 for www.example, which is no node: the CA may ask it; add it to a [[peer]]'s \
               addresses or to challenge.fronts, or remove the record"]
         );
-        assert!(found.warnings().is_empty());
+        assert!(warnings(std::slice::from_ref(&found)).is_empty());
     }
 
     #[test]
     fn a_node_without_a_record_is_a_warning() {
         let found = against_two_nodes(&["192.0.2.1"], &[]);
-        assert!(found.errors().is_empty());
-        assert_eq!(found.warnings().len(), 1);
-        assert!(found.warnings()[0].starts_with("DNS lists none of web2's addresses for www.example"));
+        assert!(errors(std::slice::from_ref(&found)).is_empty());
+        let warnings = warnings(&[found.clone(), found]);
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("DNS lists none of web2's addresses for www.example and www.example:"));
     }
 
     #[test]

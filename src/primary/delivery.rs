@@ -9,8 +9,8 @@ use crate::model::config::{Config, MissingNames};
 use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
-use crate::primary::fleet::{Fleet, Member, Places, for_each};
-use crate::primary::line::{Line, Staged};
+use crate::primary::fleet::{Fleet, Member, Places};
+use crate::primary::line::{First, Line, Staged};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
 use crate::primary::rollout::{self, Part, Rules};
@@ -67,13 +67,10 @@ impl<'c> Courier<'c> {
         let parcels: Vec<_> = lineages.iter().map(parcel).collect::<io::Result<_>>()?;
         let rounds = u32::try_from(parcels.len().max(1)).unwrap_or(u32::MAX);
         let deadline = Deadline::after(self.config.deploy.budget.saturating_mul(rounds).min(AT_MOST));
-        let mut lines = self.open_lines(&parcels, peers, deadline)?;
+        let mut lines = self.lines(&parcels, peers, deadline);
         let mut deliveries = Vec::new();
         for parcel in &parcels {
-            let own = self.settle_own(parcel, deadline);
-            let held_back = own.outcome.as_ref().is_some_and(|outcome| !outcome.is_in_sync());
-            let mut round = vec![own];
-            round.extend(self.roll_out(parcel, &mut lines, held_back));
+            let round = self.deliver_one(parcel, &mut lines, deadline);
             for delivery in &round {
                 self.remember(delivery, parcel.lineage);
             }
@@ -82,69 +79,61 @@ impl<'c> Courier<'c> {
         Ok(deliveries)
     }
 
-    /// One line a peer that any of it is for, all opened at once. A peer that most likely lacks the only bundle gets it with
+    /// One line a peer that any of it is for. A peer that most likely lacks the only bundle gets it with
     /// the first flight; every other one is asked first, so that only what it lacks travels.
-    fn open_lines(
-        &self,
-        parcels: &[Parcel<'_>],
-        peers: &[&'c Member],
-        deadline: Deadline,
-    ) -> io::Result<Vec<Line<'c>>> {
-        let places = Places::new(self.config.deploy.parallel);
-        let own = &self.config.node.name;
-        let state = &self.config.node.state;
-        let wanted = |member: &'c Member| parcels.iter().filter(|parcel| self.wants(member, parcel.lineage));
-        let concerned = peers.iter().copied().filter(|member| wanted(member).next().is_some()).collect();
-        for_each(concerned, |member| {
+    fn lines(&self, parcels: &[Parcel<'_>], peers: &[&'c Member], deadline: Deadline) -> Vec<Line<'c>> {
+        let mut lines = Vec::new();
+        for member in peers {
+            let wanted: Vec<_> = parcels.iter().filter(|parcel| self.wants(member, parcel.lineage)).collect();
             let lacks = |parcel: &Parcel<'_>| {
-                let record = record::read(state, &member.name, &parcel.lineage.name);
+                let record = record::read(&self.config.node.state, &member.name, &parcel.lineage.name);
                 record.and_then(|record| record.has) != Some(parcel.lineage.digest())
             };
-            places.with(|| match parcels {
+            let first = match wanted.as_slice() {
+                [] => continue,
                 [only] if self.manner.is_fresh && lacks(only) => {
-                    Line::open_preparing(own, member, self.prepare(only, self.name_on_peers(only.lineage)), deadline)
+                    First::Prepare(Box::new(self.prepare(only, self.name_on_peers(only.lineage))))
                 }
-                _ => {
-                    let names = wanted(member).map(|parcel| self.name_on_peers(parcel.lineage)).collect();
-                    Line::open_comparing(own, member, names, deadline)
-                }
-            })
-        })
+                some => First::Compare(some.iter().map(|parcel| self.name_on_peers(parcel.lineage)).collect()),
+            };
+            lines.push(Line::new(&self.config.node.name, member, first, deadline));
+        }
+        lines
     }
 
-    /// certbot has switched its links on the own node already: its services are the first canary.
+    /// The own node first, since certbot has switched its links already: its services are the first canary.
+    /// Meanwhile the peers stage, which nobody sees.
+    fn deliver_one(&self, parcel: &Parcel<'_>, lines: &mut [Line<'c>], deadline: Deadline) -> Vec<Delivery> {
+        let name = self.name_on_peers(parcel.lineage);
+        let lines = lines.iter_mut().filter(|line| self.wants(line.member(), parcel.lineage)).collect();
+        let rules = Rules { require: self.config.deploy.require, canary: self.config.deploy.canary };
+        let places = Places::new(self.config.deploy.parallel);
+        let stage = |line: &mut Line<'_>| {
+            places.with(|| line.open());
+            line.stage(|| self.prepare(parcel, name.clone()))
+        };
+        let mut round = Vec::new();
+        let parts = rollout::roll_out(lines, rules, stage, || {
+            let own = self.settle_own(parcel, deadline);
+            let in_sync = own.outcome.as_ref().is_none_or(Outcome::is_in_sync);
+            let why = format!("held back: the services on {} did not take this certificate", own.node);
+            round.push(own);
+            if in_sync { Ok(()) } else { Err(why) }
+        });
+        round.extend(parts.into_iter().map(|(node, part)| delivery(&node, parcel.lineage, part)));
+        round
+    }
+
     fn settle_own(&self, parcel: &Parcel<'_>, deadline: Deadline) -> Delivery {
         let member = &self.fleet.own;
-        let prepare = self.prepare(parcel, parcel.lineage.name.clone());
-        let mut line = Line::open_preparing(&self.config.node.name, member, prepare, deadline);
-        let part = match line.stage(|_| self.prepare(parcel, parcel.lineage.name.clone())) {
+        let prepare = || self.prepare(parcel, parcel.lineage.name.clone());
+        let mut line = Line::new(&self.config.node.name, member, First::Prepare(Box::new(prepare())), deadline);
+        let part = match line.stage(prepare) {
             Staged::Waiting => Part::Concluded(line.commit()),
             Staged::Planned(changes) => Part::Planned(changes),
             Staged::Ended(outcome) => Part::Concluded(outcome),
         };
         delivery(&member.name, parcel.lineage, part)
-    }
-
-    fn roll_out(&self, parcel: &Parcel<'_>, lines: &mut [Line<'c>], held_back: bool) -> Vec<Delivery> {
-        let name = self.name_on_peers(parcel.lineage);
-        let mut deliveries = Vec::new();
-        let mut lacking = Vec::new();
-        for line in lines.iter_mut().filter(|line| self.wants(line.member(), parcel.lineage)) {
-            if line.has(&name, &parcel.lineage.version()) {
-                deliveries.push(delivery(line.name(), parcel.lineage, Part::Concluded(Outcome::Unchanged)));
-            } else if held_back {
-                let own = &self.fleet.own.name;
-                let why = format!("held back: the services on {own} did not take this certificate");
-                let outcome = line.abort(&why);
-                deliveries.push(delivery(line.name(), parcel.lineage, Part::Concluded(outcome)));
-            } else {
-                lacking.push(line);
-            }
-        }
-        let rules = Rules { require: self.config.deploy.require, canary: self.config.deploy.canary };
-        let parts = rollout::roll_out(lacking, rules, |_| self.prepare(parcel, name.clone()));
-        deliveries.extend(parts.into_iter().map(|(node, part)| delivery(&node, parcel.lineage, part)));
-        deliveries
     }
 
     fn prepare(&self, parcel: &Parcel<'_>, name: LineageName) -> Prepare {

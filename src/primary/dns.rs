@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::model::deadline::Deadline;
 use crate::model::escape::escaped;
 use crate::model::names::Identifier;
+use crate::model::some_of::{SomeOf, grouped};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// No resolver's configuration is longer.
@@ -57,6 +58,28 @@ impl DnsError {
     pub fn is_definite(&self) -> bool {
         matches!(self, DnsError::NoName(_) | DnsError::NoRecords(_))
     }
+
+    fn name(&self) -> Option<&Identifier> {
+        match self {
+            DnsError::NoName(name)
+            | DnsError::NoRecords(name)
+            | DnsError::Timeout(name, _)
+            | DnsError::Failed(name, ..)
+            | DnsError::Unreachable(name, ..) => Some(name),
+            DnsError::Config(_) => None,
+        }
+    }
+}
+
+/// One line a kind of trouble, however many names it struck.
+pub fn summary(errors: &[DnsError]) -> Vec<String> {
+    let line = |group: &Vec<&DnsError>| {
+        let (first, others) = group.split_first()?;
+        let names: Vec<_> = others.iter().filter_map(|error| error.name()).collect();
+        Some(if names.is_empty() { first.to_string() } else { format!("{first} (and so for {})", SomeOf(&names)) })
+    };
+    let by_kind = grouped(errors.iter().map(|error| (std::mem::discriminant(error), error)));
+    by_kind.iter().filter_map(|(_, group)| line(group)).collect()
 }
 
 /// One name's A and AAAA records, sorted, aliases followed. An address is its own record.

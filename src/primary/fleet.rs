@@ -45,6 +45,14 @@ impl Member {
         }
     }
 
+    /// The host of its sshd; none when it is reached without ssh.
+    pub fn host(&self) -> Option<&str> {
+        match &self.reach {
+            Reach::Ssh2 { to, .. } | Reach::SystemSsh { to } => Some(&to.host),
+            Reach::Local { .. } => None,
+        }
+    }
+
     /// Whether a lineage, by its name on the primary, is meant for this node.
     pub fn wants(&self, lineage: &LineageName) -> bool {
         self.wanted.as_ref().is_none_or(|peer| peer.wants(lineage))

@@ -18,11 +18,25 @@ pub struct Line<'f> {
     own: &'f NodeName,
     member: &'f Member,
     deadline: Deadline,
-    talk: Result<Conversation, Outcome>,
+    talk: Talk,
     installed: BTreeMap<LineageName, Option<Version>>,
     underway: Option<TransactionId>,
-    /// Whether the node has answered to the bundle that is under way.
-    is_staged: bool,
+}
+
+enum Talk {
+    /// To be opened when first used: a node that is away keeps nobody but itself waiting.
+    Unopened(First),
+    Open(Conversation),
+    /// Why there is none any more.
+    Broken(Outcome),
+}
+
+/// What goes with the first flight.
+pub enum First {
+    /// What does the node have of these lineages, by their names there?
+    Compare(Vec<LineageName>),
+    /// A bundle, for a node that is known to lack it.
+    Prepare(Box<Prepare>),
 }
 
 /// What staging came to.
@@ -36,34 +50,35 @@ pub enum Staged {
 }
 
 impl<'f> Line<'f> {
-    /// Opens a line and asks in the same flight what of these lineages (by their names there) the node has.
-    pub fn open_comparing(
-        own: &'f NodeName,
-        member: &'f Member,
-        lineages: Vec<LineageName>,
-        deadline: Deadline,
-    ) -> Self {
-        let mut line = Line::open(own, member, &[Request::Compare { lineages }], deadline);
-        match line.receive() {
-            Ok(Reply::Compared { lineages }) => {
-                line.installed = lineages.into_iter().map(|entry| (entry.lineage, entry.version)).collect();
+    /// A line that [`Line::open`] or staging will open.
+    pub fn new(own: &'f NodeName, member: &'f Member, first: First, deadline: Deadline) -> Self {
+        let talk = Talk::Unopened(first);
+        Line { own, member, deadline, talk, installed: BTreeMap::new(), underway: None }
+    }
+
+    /// Opens it, unless that was tried before.
+    pub fn open(&mut self) {
+        let Talk::Unopened(first) = &mut self.talk else { return };
+        let first = match std::mem::replace(first, First::Compare(Vec::new())) {
+            First::Compare(lineages) => Request::Compare { lineages },
+            First::Prepare(prepare) => {
+                self.underway = Some(prepare.transaction.clone());
+                Request::Prepare(prepare)
             }
-            Ok(_) => line.talk = Err(TalkError::Unexpected.outcome()),
-            Err(outcome) => line.talk = Err(outcome),
+        };
+        self.talk = match Conversation::open(self.own, self.member, std::slice::from_ref(&first), self.deadline) {
+            Ok(talk) => Talk::Open(talk),
+            Err(error) => Talk::Broken(error.outcome()),
+        };
+        if let Request::Compare { .. } = first {
+            match self.receive() {
+                Ok(Reply::Compared { lineages }) => {
+                    self.installed = lineages.into_iter().map(|entry| (entry.lineage, entry.version)).collect();
+                }
+                Ok(_) => self.talk = Talk::Broken(TalkError::Unexpected.outcome()),
+                Err(outcome) => self.talk = Talk::Broken(outcome),
+            }
         }
-        line
-    }
-
-    /// Opens a line with a bundle in the first flight: for a node that is known to lack it.
-    pub fn open_preparing(own: &'f NodeName, member: &'f Member, prepare: Prepare, deadline: Deadline) -> Self {
-        let underway = prepare.transaction.clone();
-        let line = Line::open(own, member, &[Request::Prepare(Box::new(prepare))], deadline);
-        Line { underway: Some(underway), ..line }
-    }
-
-    fn open(own: &'f NodeName, member: &'f Member, first: &[Request], deadline: Deadline) -> Self {
-        let talk = Conversation::open(own, member, first, deadline).map_err(|error| error.outcome());
-        Line { own, member, deadline, talk, installed: BTreeMap::new(), underway: None, is_staged: false }
     }
 
     /// The node's name.
@@ -76,30 +91,19 @@ impl<'f> Line<'f> {
         self.member
     }
 
-    /// Why there is no conversation, if there is none.
-    pub fn failure(&self) -> Option<&Outcome> {
-        self.talk.as_ref().err()
-    }
-
-    /// Whether the node said that it has exactly this.
-    pub fn has(&self, lineage: &LineageName, version: &Version) -> bool {
-        self.installed.get(lineage).is_some_and(|installed| installed.as_ref() == Some(version))
-    }
-
-    /// What the node said it has, if it was asked and has a whole version.
-    pub fn installed(&self, lineage: &LineageName) -> Option<&Version> {
-        self.installed.get(lineage)?.as_ref()
-    }
-
-    /// Stages a bundle, unless it went with the first flight; then only the answer is awaited.
-    pub fn stage(&mut self, prepare: impl FnOnce(&Self) -> Prepare) -> Staged {
+    /// Stages a bundle, unless it went with the first flight; then only the answer is awaited. Nothing travels to a
+    /// node that said it has just this.
+    pub fn stage(&mut self, prepare: impl FnOnce() -> Prepare) -> Staged {
+        self.open();
         if self.underway.is_none() {
-            let prepare = prepare(self);
+            let prepare = prepare();
+            let version = Version { number: prepare.number, digest: prepare.files.digest() };
+            if self.installed.get(&prepare.lineage) == Some(&Some(version)) {
+                return Staged::Ended(Outcome::Unchanged);
+            }
             self.underway = Some(prepare.transaction.clone());
-            let sent = match &mut self.talk {
-                Ok(talk) => talk.send(&Request::Prepare(Box::new(prepare))).map_err(|error| error.outcome()),
-                Err(outcome) => Err(outcome.clone()),
-            };
+            let request = Request::Prepare(Box::new(prepare));
+            let sent = self.talk().and_then(|talk| talk.send(&request).map_err(|error| error.outcome()));
             if let Err(outcome) = sent {
                 return self.ended(outcome);
             }
@@ -109,10 +113,7 @@ impl<'f> Line<'f> {
 
     fn await_staging(&mut self) -> Staged {
         match self.receive() {
-            Ok(Reply::Prepared { .. }) => {
-                self.is_staged = true;
-                Staged::Waiting
-            }
+            Ok(Reply::Prepared { .. }) => Staged::Waiting,
             Ok(Reply::Planned { changes }) => {
                 self.underway = None;
                 Staged::Planned(changes)
@@ -128,43 +129,31 @@ impl<'f> Line<'f> {
 
     /// Says the word. When the answer is lost, asks for it again on a new line: the node finishes alone.
     pub fn commit(&mut self) -> Outcome {
-        let Some(transaction) = self.take_underway() else { return TalkError::Unexpected.outcome() };
+        let Some(transaction) = self.underway.take() else { return TalkError::Unexpected.outcome() };
         match self.conclude(&Request::Commit { transaction: transaction.clone() }) {
             Ok(outcome) => outcome,
             Err(lost) => {
                 let deadline = Deadline::after(RECALL.max(self.deadline.left()));
                 let recalled = self.recall(transaction, deadline).unwrap_or(lost);
-                self.talk = Err(Outcome::Pending { cause: "the conversation broke".into() });
+                self.talk = Talk::Broken(Outcome::Pending { cause: "the conversation broke".into() });
                 recalled
             }
         }
     }
 
-    /// Has what was staged removed. A node that would not have staged it says so itself.
+    /// Has what was staged removed.
     pub fn abort(&mut self, why: &str) -> Outcome {
-        // A bundle of the first flight: its answer comes before that to anything else.
-        if self.underway.is_some()
-            && !self.is_staged
-            && let Staged::Ended(outcome) = self.await_staging()
-        {
-            return outcome;
-        }
-        let told = self.take_underway().map(|transaction| self.conclude(&Request::Abort { transaction }));
+        let told = self.underway.take().map(|transaction| self.conclude(&Request::Abort { transaction }));
         if let Some(Err(outcome)) = told {
             // The node sees the line end and removes it alone.
-            self.talk = Err(outcome);
+            self.talk = Talk::Broken(outcome);
         }
         Outcome::Pending { cause: why.to_owned() }
     }
 
-    fn take_underway(&mut self) -> Option<TransactionId> {
-        self.is_staged = false;
-        self.underway.take()
-    }
-
     fn ended(&mut self, outcome: Outcome) -> Staged {
         self.underway = None;
-        self.talk = Err(outcome.clone());
+        self.talk = Talk::Broken(outcome.clone());
         Staged::Ended(outcome)
     }
 
@@ -177,20 +166,22 @@ impl<'f> Line<'f> {
     }
 
     fn conclude(&mut self, request: &Request) -> Result<Outcome, Outcome> {
-        match &mut self.talk {
-            Err(outcome) => Err(outcome.clone()),
-            Ok(talk) => match talk.ask(request) {
-                Ok(Reply::Concluded { outcome }) => Ok(outcome),
-                Ok(_) => Err(TalkError::Unexpected.outcome()),
-                Err(error) => Err(error.outcome()),
-            },
+        match self.talk()?.ask(request) {
+            Ok(Reply::Concluded { outcome }) => Ok(outcome),
+            Ok(_) => Err(TalkError::Unexpected.outcome()),
+            Err(error) => Err(error.outcome()),
         }
     }
 
     fn receive(&mut self) -> Result<Reply, Outcome> {
+        self.talk()?.receive().map_err(|error| error.outcome())
+    }
+
+    fn talk(&mut self) -> Result<&mut Conversation, Outcome> {
         match &mut self.talk {
-            Ok(talk) => talk.receive().map_err(|error| error.outcome()),
-            Err(outcome) => Err(outcome.clone()),
+            Talk::Open(talk) => Ok(talk),
+            Talk::Broken(outcome) => Err(outcome.clone()),
+            Talk::Unopened(_) => Err(TalkError::Unexpected.outcome()),
         }
     }
 }

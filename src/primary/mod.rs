@@ -12,5 +12,6 @@ pub mod lineage;
 pub mod link;
 pub mod proof;
 pub mod publication;
+pub mod readiness;
 pub mod record;
 pub mod rollout;

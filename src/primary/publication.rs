@@ -1,14 +1,19 @@
 //! Putting challenges on every node and taking them away: one conversation a node, however many names.
 
+use std::error::Error as _;
+use std::fmt::Write as _;
 use std::io;
 
 use crate::model::challenge::Challenge;
 use crate::model::config::Config;
 use crate::model::deadline::Deadline;
+use crate::model::escape::escaped;
 use crate::model::names::NodeName;
+use crate::model::some_of::{SomeOf, grouped};
 use crate::primary::challenge::Runs;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::{Fleet, Member, Places, for_each};
+use crate::wire::banner::BannerError;
 use crate::wire::message::{Reply, Request, TokenFailure, Withdrawal};
 
 /// What one node said.
@@ -16,13 +21,14 @@ use crate::wire::message::{Reply, Request, TokenFailure, Withdrawal};
 pub struct Answer {
     /// Which node.
     pub node: NodeName,
-    /// Empty when all went well; else one line a cause.
+    /// Empty when all that was asked for went well; else one line a cause.
     pub failures: Vec<String>,
     /// Whether the node was not reached at all.
     pub unreached: bool,
 }
 
-/// Publishes on all nodes at once. What earlier runs still owe a node is withdrawn in the same conversation.
+/// Publishes on all nodes at once. What earlier runs still owe a node is withdrawn in the same conversation,
+/// which is no failure of this run's if it cannot be.
 pub fn publish(
     config: &Config,
     fleet: &Fleet,
@@ -30,10 +36,7 @@ pub fn publish(
     challenges: &[Challenge],
     deadline: Deadline,
 ) -> io::Result<Vec<Answer>> {
-    at_all(config, fleet, |member| {
-        let publish = Request::Publish { challenges: challenges.to_vec() };
-        with_debts(config, runs, member, Some(publish), deadline)
-    })
+    at_all(config, fleet, |member| with_debts(config, runs, member, challenges, deadline))
 }
 
 /// Withdraws from all nodes at once. What a node could not do now is owed to it and done later.
@@ -49,7 +52,7 @@ pub fn withdraw(
             tracing::warn!(node = %member.name, "cannot remember what is to be withdrawn: {error}");
         }
     }
-    at_all(config, fleet, |member| with_debts(config, runs, member, None, deadline))
+    at_all(config, fleet, |member| with_debts(config, runs, member, &[], deadline))
 }
 
 /// Makes debts of what certbot runs left that are no longer alive: nobody else will clean up after them.
@@ -67,7 +70,7 @@ pub fn adopt_orphans(fleet: &Fleet, runs: &Runs) -> io::Result<()> {
 /// Withdraws what is still owed to nodes, and talks to no other node.
 pub fn settle_debts(config: &Config, fleet: &Fleet, runs: &Runs, deadline: Deadline) -> io::Result<Vec<Answer>> {
     let owing: Vec<_> = fleet.all().filter(|member| !runs.owed(&member.name).is_empty()).collect();
-    for_each(owing, |member| with_debts(config, runs, member, None, deadline))
+    for_each(owing, |member| with_debts(config, runs, member, &[], deadline))
 }
 
 fn at_all(config: &Config, fleet: &Fleet, act: impl Fn(&Member) -> Answer + Sync) -> io::Result<Vec<Answer>> {
@@ -75,9 +78,12 @@ fn at_all(config: &Config, fleet: &Fleet, act: impl Fn(&Member) -> Answer + Sync
     for_each(fleet.all().collect(), |member| places.with(|| act(member)))
 }
 
-fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: Option<Request>, deadline: Deadline) -> Answer {
-    let owed = runs.owed(&member.name);
-    let mut requests: Vec<_> = publish.into_iter().collect();
+fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: &[Challenge], deadline: Deadline) -> Answer {
+    let owed = debts(runs, member, publish);
+    let mut requests = Vec::new();
+    if !publish.is_empty() {
+        requests.push(Request::Publish { challenges: publish.to_vec() });
+    }
     if !owed.is_empty() {
         requests.push(Request::Withdraw { challenges: owed.clone() });
     }
@@ -85,25 +91,71 @@ fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: Option<Req
     match converse(config, member, &requests, deadline) {
         Ok(replies) => {
             for reply in replies {
-                let (verb, failures) = match reply {
-                    Reply::Published { failures } => ("publish", failures),
+                match reply {
+                    Reply::Published { failures } => answer.failures.extend(lines("publish", failures)),
                     Reply::Withdrawn { failures } => {
                         settle(runs, member, &owed, &failures);
-                        ("withdraw", failures)
+                        let lines = lines("withdraw", failures);
+                        for line in &lines {
+                            tracing::warn!(node = %member.name, "{line}");
+                        }
+                        if publish.is_empty() {
+                            answer.failures.extend(lines);
+                        }
                     }
-                    _ => ("understand", Vec::new()),
-                };
-                answer.failures.extend(failures.into_iter().map(|TokenFailure { name, cause }| {
-                    format!("cannot {verb} the challenge for {name}: {}", crate::model::escape::escaped(&cause))
-                }));
+                    _ => answer.failures.push(TalkError::Unexpected.to_string()),
+                }
             }
         }
         Err(error) => {
             answer.unreached = !matches!(error, TalkError::Rejected(_));
-            answer.failures.push(error.outcome().to_string());
+            answer.failures.push(explained(&error));
         }
     }
     answer
+}
+
+/// What the node still has to remove, without what it is about to get: a CA may hand out a pending token again.
+fn debts(runs: &Runs, member: &Member, publish: &[Challenge]) -> Vec<Withdrawal> {
+    let again = |withdrawal: &Withdrawal| publish.iter().any(|challenge| *challenge.token() == withdrawal.token);
+    let (again, owed): (Vec<_>, Vec<_>) = runs.owed(&member.name).into_iter().partition(again);
+    if !again.is_empty() {
+        settle(runs, member, &again, &[]);
+    }
+    owed
+}
+
+/// One line a cause, however many names it struck.
+fn lines(verb: &str, failures: Vec<TokenFailure>) -> Vec<String> {
+    let by_cause = grouped(failures.into_iter().map(|TokenFailure { name, cause }| (cause, name)));
+    let line = |(cause, names): &(String, Vec<_>)| {
+        format!("cannot {verb} the challenge for {}: {}", SomeOf(names), escaped(cause))
+    };
+    by_cause.iter().map(line).collect()
+}
+
+/// The error with its causes and the remedy. Its parts are escaped and bounded each.
+fn explained(error: &TalkError) -> String {
+    let mut text = error.to_string();
+    let cause = match error {
+        TalkError::Banner(inner, _) => inner.source(),
+        TalkError::Frame(inner, _) => inner.source(),
+        other => other.source(),
+    };
+    for cause in std::iter::successors(cause, |&cause| cause.source()) {
+        _ = write!(text, ": {cause}");
+    }
+    let hint = match error {
+        TalkError::Link(link) => link.hint(),
+        TalkError::Banner(BannerError::Ended(_) | BannerError::Foreign(_) | BannerError::Deadline, _) => Some(
+            "run there by hand what authorized_keys names for this key: it should be 'certcast receive'".to_owned(),
+        ),
+        _ => None,
+    };
+    if let Some(hint) = hint {
+        _ = write!(text, "; {hint}");
+    }
+    text
 }
 
 fn settle(runs: &Runs, member: &Member, owed: &[Withdrawal], failures: &[TokenFailure]) {

@@ -7,7 +7,6 @@ use crate::model::config::Require;
 use crate::model::names::NodeName;
 use crate::model::outcome::Outcome;
 use crate::primary::line::{Line, Staged};
-use crate::wire::message::Prepare;
 
 /// The rules of a rollout.
 #[derive(Clone, Copy, Debug)]
@@ -47,15 +46,17 @@ enum Word {
     Abort(String),
 }
 
-/// Rolls a bundle out on open lines; `prepare` makes each node's message. Results are in the lines' order.
+/// Rolls a bundle out; `stage` opens a node's line and stages there. Results are in the lines' order.
 ///
+/// The own node takes its part (`own`) while the peers stage. When it fails, its reason holds everybody back.
 /// A canary that was refused, rolled back or stuck stops the rollout: those that wait are pending,
 /// those that are done stay done, since two valid certificates side by side harm nobody. A canary that
 /// is lost on the way is replaced by the next node.
 pub fn roll_out(
     lines: Vec<&mut Line<'_>>,
     rules: Rules,
-    prepare: impl Fn(&Line<'_>) -> Prepare + Sync,
+    stage: impl Fn(&mut Line<'_>) -> Staged + Sync,
+    own: impl FnOnce() -> Result<(), String>,
 ) -> Vec<(NodeName, Part)> {
     let names: Vec<_> = lines.iter().map(|line| line.name().clone()).collect();
     let (events, inbox) = mpsc::channel();
@@ -64,16 +65,18 @@ pub fn roll_out(
         for (index, line) in lines.into_iter().enumerate() {
             let (word, wait) = mpsc::channel();
             words.push(word);
-            let (events, prepare) = (events.clone(), &prepare);
+            let (events, stage) = (events.clone(), &stage);
             scope.spawn(move || {
-                let part = node_part(index, line, prepare, &events, &wait);
+                let part = node_part(index, line, stage, &events, &wait);
                 // The coordinator outlives every node's thread.
                 _ = events.send(Event::Ended(index, part));
             });
         }
         drop(events);
         let seats = vec![Seat::Staging; words.len()];
-        Coordinator { rules, names: &names, words, seats, canary: None, verdict: None }.run(&inbox)
+        // Nobody is told anything before the own node is done.
+        let verdict = own().err().map(Err);
+        Coordinator { rules, names: &names, words, seats, canary: None, verdict }.run(&inbox)
     });
     names.into_iter().zip(parts).collect()
 }
@@ -81,11 +84,11 @@ pub fn roll_out(
 fn node_part(
     index: usize,
     line: &mut Line<'_>,
-    prepare: &(impl Fn(&Line<'_>) -> Prepare + Sync),
+    stage: &(impl Fn(&mut Line<'_>) -> Staged + Sync),
     events: &Sender<Event>,
     wait: &Receiver<Word>,
 ) -> Part {
-    match line.stage(prepare) {
+    match stage(line) {
         Staged::Ended(outcome) => Part::Concluded(outcome),
         Staged::Planned(changes) => Part::Planned(changes),
         Staged::Waiting => {
@@ -147,13 +150,13 @@ impl Coordinator<'_> {
                 Part::Concluded(Outcome::Pending { .. }) => {}
                 _ => self.verdict = Some(Err(format!("held back: the first node, {name}, failed"))),
             }
-        } else if never_staged && self.rules.require == Require::All && !part.is_in_sync() {
+        } else if never_staged && self.rules.require == Require::All && self.verdict.is_none() && !part.is_in_sync() {
             self.verdict = Some(Err(format!("held back: {name} could not stage, and deploy.require is \"all\"")));
         }
     }
 
     fn go_on(&mut self) {
-        if self.rules.require == Require::All && self.seats.contains(&Seat::Staging) {
+        if self.verdict.is_none() && self.rules.require == Require::All && self.seats.contains(&Seat::Staging) {
             return;
         }
         if self.verdict.is_none() && !self.rules.canary {

@@ -13,6 +13,7 @@ pub mod mount_namespace;
 pub mod process;
 pub mod sync;
 pub mod timed;
+pub mod voice;
 
 mod at_path;
 mod ready;

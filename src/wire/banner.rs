@@ -22,8 +22,8 @@ struct Range {
 /// Why no common protocol was found.
 #[derive(Debug, Error)]
 pub enum BannerError {
-    /// The stream ended or broke.
-    #[error("the connection ended before the other side said hello")]
+    /// The stream broke.
+    #[error("the connection broke before the other side said hello")]
     Io(#[source] io::Error),
     /// Nobody spoke in time.
     #[error("the other side did not say hello in time")]

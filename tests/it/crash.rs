@@ -1,1 +1,141 @@
-//! x
+//! Kills in the middle: every node decides by itself, and ends all old or all new.
+
+use nix::sys::signal::Signal;
+
+use crate::lab::{Host, Lab, until};
+
+const NAME: &str = "www.site.test";
+/// Opened for reading and writing: a writer never waits for a reader, and what is written stays.
+const GATE: &str = "/run/gate";
+
+/// Makes a service's command wait at a gate whenever `when` (a shell test) holds.
+fn hold(host: &Host, which: &str, when: &str, then: &str) {
+    host.run(["mkfifo", GATE]).ok();
+    let script = format!("if {when}; then echo waiting >>/run/waiting; read x <{GATE}; fi; exec {then}");
+    host.set(&format!("service.0.{which}"), vec!["sh".to_owned(), "-c".to_owned(), script]);
+}
+
+fn await_gate(host: &Host) {
+    until("a command waits at the gate", || host.exists("/run/waiting"));
+}
+
+fn open_gate(host: &Host) {
+    let writer = host.spawn(["sh", "-c", &format!("echo go >{GATE}")]);
+    writer.wait().ok();
+}
+
+fn receivers(host: &Host) -> Vec<nix::unistd::Pid> {
+    host.processes("/usr/local/bin/certcast receive")
+}
+
+fn kill_receivers(host: &Host) {
+    for receiver in receivers(host) {
+        host.signal(receiver, Signal::SIGKILL);
+    }
+    until("they are dead", || receivers(host).is_empty());
+}
+
+#[test]
+fn peers_undo_what_is_staged_when_the_primary_is_killed() {
+    let (lab, old) = Lab::serving(3, NAME);
+    lab.primary().set("deploy.require", "all");
+    // web2 has staged and waits for the word; web3 is inside its pre-flight.
+    hold(&lab["web3"], "test", "ls -A /etc/letsencrypt/live | grep -q stage", "nginx -t");
+    let trees: Vec<_> = lab.peers().iter().map(Host::certificates).collect();
+    lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(&lab["web3"]);
+    until("web2 has staged", || lab["web2"].certificates() != trees[0]);
+    let staged = |host: &Host| host.list("/etc/letsencrypt/live").iter().any(|name| name.contains(".stage-"));
+    assert!(lab.peers().iter().all(staged));
+    deploy.signal(Signal::SIGKILL);
+    assert_eq!(deploy.wait().code(), None);
+
+    until("web2 undoes it", || receivers(&lab["web2"]).is_empty());
+    open_gate(&lab["web3"]);
+    until("web3 undoes it", || receivers(&lab["web3"]).is_empty());
+    for (peer, tree) in lab.peers().iter().zip(trees) {
+        assert_eq!(peer.certificates(), tree, "{}", peer.name());
+        assert!(!peer.exists("/var/lib/certcast/transaction.journal"), "{}", peer.name());
+        peer.serves(&lab, NAME, &old);
+    }
+}
+
+#[test]
+fn a_peer_finishes_alone_when_the_primary_is_killed_after_its_word() {
+    let (lab, _) = Lab::serving(2, NAME);
+    hold(&lab["web2"], "reload", "true", "nginx -s reload");
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(&lab["web2"]);
+    deploy.signal(Signal::SIGKILL);
+    deploy.wait();
+    open_gate(&lab["web2"]);
+    until("web2 finishes", || receivers(&lab["web2"]).is_empty());
+    lab["web2"].serves(&lab, NAME, &new);
+    assert!(!lab["web2"].exists("/var/lib/certcast/transaction.journal"));
+    assert!(!lab["web2"].list("/etc/letsencrypt/live").iter().any(|name| name.starts_with('.')));
+    lab["web2"].certbot_certificates(NAME).ok().says("VALID");
+    lab.resync(&[]).exits(0);
+}
+
+/// Kills web2's receiver where `which` waits, recovers there, and returns the lab with the tree as it was before.
+fn killed_receiver(which: &str, when: &str, then: &str) {
+    let (lab, old) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    let tree = peer.certificates();
+    let config = peer.configuration();
+    hold(peer, which, when, then);
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(peer);
+    assert_ne!(peer.certificates(), tree, "caught in the middle");
+    assert!(peer.exists("/var/lib/certcast/transaction.journal"));
+    // Nobody is left who would ask how it ended.
+    deploy.kill();
+    kill_receivers(peer);
+    peer.configure(&config);
+    peer.run(["certcast", "recover"]).exits(0).says("recovered: ");
+    assert_eq!(peer.certificates(), tree, "all old");
+    assert!(!peer.exists("/var/lib/certcast/transaction.journal"));
+    peer.run(["nginx", "-t"]).ok();
+    peer.await_served(&lab, NAME, &old);
+    peer.run(["certcast", "recover"]).exits(0).silent();
+
+    // What the killed one had started ends some day, and must not matter.
+    open_gate(peer);
+    lab.resync(&[]).exits(0);
+    peer.serves(&lab, NAME, &new);
+    peer.certbot_certificates(NAME).ok().says("VALID");
+}
+
+#[test]
+fn a_receiver_killed_after_staging_is_undone_by_recover() {
+    killed_receiver("test", "ls -A /etc/letsencrypt/live | grep -q stage", "nginx -t");
+}
+
+#[test]
+fn a_receiver_killed_after_the_switch_is_undone_by_recover() {
+    killed_receiver("reload", "true", "nginx -s reload");
+}
+
+#[test]
+fn the_next_deploy_recovers_a_killed_receiver_by_itself() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    let config = peer.configuration();
+    hold(peer, "reload", "true", "nginx -s reload");
+    lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(peer);
+    peer.configure(&config);
+    kill_receivers(peer);
+    deploy.wait();
+    let newest = lab.issue(NAME, 3, &[NAME]);
+    lab.deploy(NAME).ok().silent();
+    peer.serves(&lab, NAME, &newest);
+    assert!(!peer.list("/etc/letsencrypt/live").iter().any(|name| name.starts_with('.')));
+    assert!(!peer.exists("/etc/letsencrypt/archive/www.site.test/privkey2.pem"), "undone, and never live here");
+    peer.certbot_certificates(NAME).ok().says("VALID");
+    open_gate(peer);
+}

@@ -3,6 +3,10 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod challenges;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod hooks;
@@ -24,3 +28,7 @@ mod story;
 mod tree;
 #[cfg(test)]
 mod unfit;
+#[cfg(test)]
+mod unreached;
+#[cfg(test)]
+mod with_certbot;

@@ -7,7 +7,7 @@ const NAME: &str = "www.site.test";
 #[test]
 fn peers_that_are_off_are_pending_and_resync_finishes_them_and_then_touches_nothing() {
     let (lab, old) = Lab::serving(4, NAME);
-    lab.primary().set("deploy.budget", "8s");
+    lab.primary().set("deploy.budget", "9s");
     lab["web3"].unplug();
     lab["web4"].stop_sshd();
     let new = lab.issue(NAME, 2, &[NAME]);
@@ -29,6 +29,17 @@ fn peers_that_are_off_are_pending_and_resync_finishes_them_and_then_touches_noth
     let before: Vec<_> = lab.hosts().iter().map(state).collect();
     assert_eq!(lab.resync(&[]).exits(0).stdout(), "everything is in line\n");
     assert!(lab.hosts().iter().map(state).collect::<Vec<_>>() == before, "something was touched");
+}
+
+#[test]
+fn a_black_hole_keeps_no_other_peer_waiting() {
+    let (lab, _) = Lab::serving(3, NAME);
+    lab["web3"].unplug();
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let mut deploy = lab.deploying(NAME).spawn();
+    lab["web2"].await_served(&lab, NAME, &new);
+    assert!(deploy.is_running(), "it still tries to reach web3");
+    deploy.wait().exits(3).says("web3  www.site.test  pending: ");
 }
 
 #[test]
@@ -98,7 +109,7 @@ fn the_result_as_json_has_a_row_for_each_node() {
 
 #[test]
 fn peers_may_have_another_name_for_it_or_not_want_it() {
-    let (lab, _) = (Lab::raise().hosts(3).up(), ());
+    let lab = Lab::raise().hosts(3).up();
     let (numbered, wanted, other) = ("www.site.test-0001", "www.site.test", "other.test");
     lab.primary().set("deploy.rename", toml::Table::from_iter([(numbered.to_owned(), wanted.into())]));
     lab.primary().set("peer.1.lineages", toml::Value::Array(vec!["other.*".into()]));
@@ -132,7 +143,7 @@ fn only_what_a_peer_lacks_travels() {
     let lab = Lab::raise().hosts(2).up();
     let peer = &lab["web2"];
     let ended = || peer.sshd_log().matches("Transferred: ").count();
-    let mut deploy = |count| {
+    let deploy = |count| {
         lab.deploy(NAME).ok().silent();
         crate::lab::until("sshd has counted", || ended() == count);
         (peer.logins(), received(peer))
@@ -164,6 +175,6 @@ fn deploys_and_resyncs_at_once_end_consistent() {
     for peer in lab.peers() {
         let archive = "/etc/letsencrypt/archive";
         assert_eq!(peer.tree(archive), lab.primary().tree(archive), "{}", peer.name());
-        assert_eq!(peer.nginx_reloads(), 2, "one for the site, one for the renewal");
+        assert_eq!(peer.nginx_reloads(), 3, "the first certificate, the site, and one for the renewal");
     }
 }

@@ -11,14 +11,14 @@ fn is_refused(lab: &Lab, words: &[&str]) {
     let before: Vec<_> = lab.peers().iter().map(|peer| (peer.certificates(), peer.logins())).collect();
     let reloads = lab.primary().nginx_reloads();
     for said in [lab.deploy(NAME), lab.resync(&[])] {
-        is_one_line(said.exits(4), words);
+        is_one_line(&said.exits(4), words);
     }
     let after: Vec<_> = lab.peers().iter().map(|peer| (peer.certificates(), peer.logins())).collect();
     assert!(before == after, "a peer was called or changed for {words:?}");
     assert_eq!(lab.primary().nginx_reloads(), reloads);
 }
 
-fn is_one_line(said: Finished, words: &[&str]) {
+fn is_one_line(said: &Finished, words: &[&str]) {
     let text = said.stderr();
     assert_eq!(text.lines().count(), 1, "{said}");
     assert!(!text.contains('\u{1b}'), "{said}");

@@ -165,6 +165,25 @@ fn only_what_the_ledger_knows_is_removed_and_old_age_removes_it() {
 }
 
 #[test]
+fn a_damaged_record_still_leads_to_its_file() {
+    let site = Site::new();
+    assert!(site.publish().is_empty());
+    fs::write(site.path("state/challenges").join(TOKEN), "{torn").unwrap();
+    assert!(site.withdraw().is_empty());
+    assert!(!site.file().exists());
+}
+
+#[test]
+fn a_challenge_follows_a_changed_webroot() {
+    let mut site = Site::new();
+    assert!(site.publish().is_empty());
+    let other = site.path("outside");
+    site.by_name.insert("a.example".parse().unwrap(), other.clone());
+    assert!(site.publish().is_empty());
+    assert!(!site.file().exists() && other.join(".well-known/acme-challenge").join(TOKEN).exists());
+}
+
+#[test]
 fn a_record_without_a_file_is_forgotten() {
     let site = Site::new();
     assert!(site.publish().is_empty());

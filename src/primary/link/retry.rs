@@ -8,17 +8,19 @@ use crate::model::deadline::Deadline;
 use super::error::LinkError;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// However long a conversation may take: many lineages make that long, and a dead peer none the livelier.
+const DEAD_AT_MOST: Duration = Duration::from_secs(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Tries until it succeeds, fails for good, or there is no time for another attempt.
 ///
 /// A peer that lives but drops connections is tried until the deadline; one that seems dead for a third of the time
-/// that there was at the start, so that it is reported soon.
+/// that there was at the start, at most for [`DEAD_AT_MOST`], so that it is reported soon.
 pub fn while_transient<T>(
     deadline: Deadline,
     mut attempt: impl FnMut() -> Result<T, LinkError>,
 ) -> Result<T, LinkError> {
-    let for_the_dead = deadline.at_most(deadline.left() / 3);
+    let for_the_dead = deadline.at_most(DEAD_AT_MOST.min(deadline.left() / 3));
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match attempt() {

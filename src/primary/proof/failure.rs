@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
 
 impl Failure {
     /// The likely cause and the remedy.
-    fn hint(&self) -> String {
+    pub(super) fn hint(&self) -> String {
         let vhost = format!("the vhost for {}", self.name);
         let (webroot, addresses) = match &self.target.role {
             Role::Node(node) => {

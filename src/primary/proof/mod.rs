@@ -6,6 +6,7 @@
 mod ask;
 mod failure;
 mod redirect;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 use ask::{Asker, Fault, Ports};
 pub use failure::{Failure, Kind};
 pub use redirect::RedirectFault;
+pub use summary::summary;
 
 use crate::model::challenge::Challenge;
 use crate::model::deadline::Deadline;

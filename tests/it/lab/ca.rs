@@ -16,7 +16,7 @@ pub const TRUST: &str = "/etc/lab-root.pem";
 const LOG: &str = "/var/log/pebble.log";
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A CA that validates port 80 without delay, refuses no nonce and reuses no authorization.
+/// A CA that validates port 80 without delay, refuses no nonce and reuses no authorization unless asked to.
 pub struct Ca {
     host: Host,
     // Ends with it.
@@ -24,7 +24,7 @@ pub struct Ca {
 }
 
 impl Ca {
-    pub(super) fn start(host: Host, dns: &Dns, issuer: &Issuer) -> Self {
+    pub(super) fn start(host: Host, dns: &Dns, issuer: &Issuer, reuse: bool) -> Self {
         let address = host.v4();
         let tls = issuer.issue(&["ca.test", &address.to_string()], Validity::Fresh);
         host.write("/etc/pebble/cert.pem", &tls.fullchain);
@@ -46,7 +46,7 @@ impl Ca {
             .command(["sh", "-c", &line])
             .env("PEBBLE_VA_NOSLEEP", "1")
             .env("PEBBLE_WFE_NONCEREJECT", "0")
-            .env("PEBBLE_AUTHZREUSE", "0")
+            .env("PEBBLE_AUTHZREUSE", if reuse { "100" } else { "0" })
             .deadline(YEAR)
             .spawn();
         dns.set("ca.test", &[IpAddr::V4(address)]);
@@ -64,6 +64,11 @@ impl Ca {
     pub fn root(&self) -> String {
         let url = format!("https://{}:15000/roots/0", self.host.v4());
         self.host.run(["curl", "--silent", "--show-error", "--fail", "--insecure", &url]).ok().stdout()
+    }
+
+    /// How many validations it began.
+    pub fn validations(&self) -> usize {
+        self.log().matches("Pulled a task from the Tasks queue").count()
     }
 
     /// All it said.

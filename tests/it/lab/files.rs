@@ -1,18 +1,20 @@
 //! A host's files, reached through its holder's root directory: no program is run for it.
 
+use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use certcast::model::digest::Digest;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
 use super::host::Host;
 
 /// What stands at a path: everything two trees must agree on but the content's meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Below the directory asked for.
     pub path: PathBuf,
@@ -26,6 +28,20 @@ pub struct Entry {
     pub target: Option<PathBuf>,
     /// What a file holds.
     pub content: Option<Vec<u8>>,
+}
+
+/// One short line: a failed comparison of two trees is to be read by a person.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{} {:o} {:?} {}", self.kind, self.mode, self.owner, self.path.display())?;
+        if let Some(target) = &self.target {
+            write!(f, " -> {}", target.display())?;
+        }
+        match &self.content {
+            Some(content) => write!(f, " {} bytes, sha256 {}", content.len(), Digest::of(content)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Host {

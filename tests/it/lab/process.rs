@@ -56,6 +56,14 @@ impl Command {
         self
     }
 
+    /// With its standard output and error in one pipe, as under cron; both are then this program's standard output.
+    #[must_use]
+    pub fn piped(mut self) -> Self {
+        let bash = ["/bin/bash", "-c", "set -o pipefail; \"$@\" 2>&1 | cat", "--"];
+        self.argv.splice(0..0, bash.map(OsString::from));
+        self
+    }
+
     /// What the program reads; nothing if not said.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {

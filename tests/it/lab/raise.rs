@@ -17,6 +17,7 @@ const MOST: usize = 64;
 pub struct Raise {
     hosts: Vec<String>,
     ca: bool,
+    reuse: bool,
     bare: bool,
 }
 
@@ -40,6 +41,13 @@ impl Raise {
     pub fn with_ca(mut self) -> Self {
         self.ca = true;
         self
+    }
+
+    /// A CA that does not validate again what it has validated: it hands out valid authorizations.
+    #[must_use]
+    pub fn with_ca_that_reuses(mut self) -> Self {
+        self.reuse = true;
+        self.with_ca()
     }
 
     /// Hosts without certcast's configuration, keys and permissions: as before `certcast init`.
@@ -70,7 +78,7 @@ impl Raise {
         let issuer = Issuer::new();
         let ca_host = self.ca.then(|| hosts.pop()).flatten();
         let dns = Dns::start(hosts.pop().expect("the last but the CA"));
-        let ca = ca_host.map(|host| Ca::start(host, &dns, &issuer));
+        let ca = ca_host.map(|host| Ca::start(host, &dns, &issuer, self.reuse));
         for daemon in starting {
             daemon.wait().ok();
         }

@@ -1,0 +1,111 @@
+//! Whether the CA can be asked: the challenges brought to every node, DNS compared, every address proven.
+
+use std::io;
+use std::net::IpAddr;
+use std::thread;
+
+use crate::model::challenge::Challenge;
+use crate::model::config::{Config, Require};
+use crate::model::deadline::Deadline;
+use crate::model::names::{Identifier, NodeName};
+use crate::primary::challenge::Runs;
+use crate::primary::coverage;
+use crate::primary::dns::{self, DnsError};
+use crate::primary::fleet::{Fleet, Member};
+use crate::primary::proof::{self, Target};
+use crate::primary::publication::{self, Answer};
+
+/// What of the budget publishing may use: a node that hangs must leave time to prove the others.
+const PUBLISHING: (u32, u32) = (2, 3);
+
+/// Publishes the challenges and proves them; what a person must know why the CA must not be asked, or nothing.
+pub fn complaints(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challenge]) -> io::Result<Vec<String>> {
+    let deadline = Deadline::after(config.challenge.budget);
+    let publishing = deadline.at_most(config.challenge.budget * PUBLISHING.0 / PUBLISHING.1);
+    let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
+    let mut complaints = find_addresses(&mut fleet, publishing);
+    let (answers, records) = thread::scope(|scope| {
+        let records = scope.spawn(|| config.challenge.check_dns.then(|| dns::lookup_all(&names, deadline)));
+        let answers = publication::publish(config, &fleet, runs, challenges, publishing);
+        (answers, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let answers = answers?;
+    complaints.extend(unpublished(config, &answers));
+    complaints.extend(records.map(|records| check_dns(config, &fleet, &names, records)).unwrap_or_default());
+    // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
+    let failed: Vec<_> =
+        answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
+    let failures = proof::prove(challenges, &targets(config, &fleet, &failed), deadline);
+    complaints.extend(proof::summary(&failures));
+    Ok(complaints)
+}
+
+/// A peer that is configured by the name of its sshd only is where DNS has that name.
+fn find_addresses(fleet: &mut Fleet, deadline: Deadline) -> Vec<String> {
+    let unknown: Vec<&mut Member> = fleet.peers.iter_mut().filter(|peer| peer.addresses.is_empty()).collect();
+    let hosts: Vec<Option<Identifier>> =
+        unknown.iter().map(|peer| peer.host().and_then(|host| host.parse().ok())).collect();
+    let known: Vec<Identifier> = hosts.iter().flatten().cloned().collect();
+    let mut found = dns::lookup_all(&known, deadline).into_iter();
+    let mut complaints = Vec::new();
+    for (peer, host) in unknown.into_iter().zip(hosts) {
+        let result = host.and_then(|_| found.next());
+        match result {
+            Some(Ok(addresses)) => peer.addresses = addresses,
+            Some(Err(error)) => complaints.push(unproven(&peer.name, &format!(": {error}"))),
+            None => complaints.push(unproven(&peer.name, "")),
+        }
+    }
+    complaints
+}
+
+fn unproven(node: &NodeName, why: &str) -> String {
+    format!("{node}: where the public reaches it is not known{why}; set 'addresses' in its [[peer]]")
+}
+
+fn unpublished(config: &Config, answers: &[Answer]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for answer in answers {
+        for failure in &answer.failures {
+            let text = format!("{}: {failure}", answer.node);
+            if answer.unreached && config.challenge.require == Require::Reachable {
+                tracing::warn!("{text}");
+            } else {
+                complaints.push(text);
+            }
+        }
+    }
+    complaints
+}
+
+fn check_dns(
+    config: &Config,
+    fleet: &Fleet,
+    names: &[Identifier],
+    records: Vec<Result<Vec<IpAddr>, DnsError>>,
+) -> Vec<String> {
+    let nodes: Vec<_> = fleet.all().map(|member| (member.name.clone(), member.addresses.clone())).collect();
+    let (mut covered, mut definite, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, records) in names.iter().zip(records) {
+        match records {
+            Ok(records) => covered.push(coverage::coverage(name, &records, &nodes, &config.challenge.fronts)),
+            Err(error) if error.is_definite() => definite.push(error),
+            Err(error) => troubles.push(error),
+        }
+    }
+    for warning in coverage::warnings(&covered) {
+        tracing::warn!("{warning}");
+    }
+    for trouble in dns::summary(&troubles) {
+        tracing::warn!("cannot compare DNS with the nodes: {trouble}");
+    }
+    let mut complaints = coverage::errors(&covered);
+    complaints.extend(dns::summary(&definite));
+    complaints
+}
+
+fn targets(config: &Config, fleet: &Fleet, failed: &[&NodeName]) -> Vec<Target> {
+    let published = fleet.all().filter(|member| !failed.contains(&&member.name));
+    let nodes = published.flat_map(|member| member.addresses.iter().map(|&ip| Target::node(member.name.clone(), ip)));
+    nodes.chain(config.challenge.fronts.iter().map(|&ip| Target::front(ip))).collect()
+}

@@ -1,0 +1,159 @@
+//! What a real certbot and a real CA do with certcast's hooks beside the main story.
+
+use crate::lab::{Certbot, Finished, Host, Lab, until};
+use crate::story::{HOOKS, domains, no_token_is_left};
+
+const NAME: &str = "www.site.test";
+const RENEW: [&str; 3] = ["renew", "--force-renewal", "--no-random-sleep-on-renew"];
+
+fn three_servers_and_a_ca(names: &[&str]) -> Lab {
+    three_servers(Lab::raise().hosts(3).with_ca().up(), names)
+}
+
+fn three_servers(lab: Lab, names: &[&str]) -> Lab {
+    let addresses: Vec<_> = lab.hosts().iter().flat_map(Host::addresses).collect();
+    lab.dns().set_all(names, &addresses);
+    lab
+}
+
+fn certonly(lab: &Lab, which: Certbot, names: &[&str]) -> Finished {
+    lab.primary().certbot(which).args(HOOKS).args(domains(names)).run()
+}
+
+/// How often the CA asked this host for a challenge.
+fn visits(lab: &Lab, host: &Host) -> usize {
+    let ca = lab.ca().host();
+    let log = host.text("/var/log/nginx/access.log");
+    log.lines().filter(|line| ca.addresses().iter().any(|ip| line.starts_with(&format!("{ip} ")))).count()
+}
+
+fn a_wrong_server_stops_certbot_before_the_ca_is_asked(which: Certbot) {
+    let lab = three_servers_and_a_ca(&[NAME, "other.test"]);
+    lab["web2"].set("node.webroot", "/srv");
+    lab.primary().set("challenge.abort_certbot", true);
+    let names = domains(&[NAME, "other.test"]);
+    let run = lab.primary().certbot(which).args(HOOKS).args(names).piped().run().fails();
+    run.clone().says("certcast: web2 (192.0.2.2 and 2001:db8::2) answers 404 for http://");
+    run.clone().says("certcast: certbot is stopped before the CA is asked");
+    assert_eq!(lab.ca().validations(), 0, "{run}");
+    assert!(lab.hosts().iter().all(|host| visits(&lab, host) == 0));
+    no_token_is_left(&lab);
+    assert!(lab["web2"].list("/srv/.well-known/acme-challenge").is_empty());
+    assert!(!lab.primary().exists("/etc/letsencrypt/live"));
+    until("no hook is left", || lab.primary().processes("certcast").is_empty());
+}
+
+#[test]
+fn a_wrong_server_stops_debians_certbot_before_the_ca_is_asked() {
+    a_wrong_server_stops_certbot_before_the_ca_is_asked(Certbot::Debian);
+}
+
+#[test]
+fn a_wrong_server_stops_pypis_certbot_before_the_ca_is_asked() {
+    a_wrong_server_stops_certbot_before_the_ca_is_asked(Certbot::Pypi);
+}
+
+#[test]
+fn without_the_wish_to_stop_certbot_a_wrong_server_is_loud() {
+    for which in [Certbot::Debian, Certbot::Pypi] {
+        let lab = three_servers_and_a_ca(&[NAME]);
+        lab["web2"].set("node.webroot", "/srv");
+        let run = certonly(&lab, which, &[NAME]);
+        let said = run.stderr();
+        assert!(
+            said.contains("certcast: web2 (192.0.2.2 and 2001:db8::2) answers 404 for http://www.site.test/"),
+            "{run}"
+        );
+        assert!(lab.ca().validations() > 0);
+        no_token_is_left(&lab);
+    }
+}
+
+#[test]
+fn authorizations_that_the_ca_reuses_need_no_challenge_and_the_certificate_is_deployed() {
+    for which in [Certbot::Debian, Certbot::Pypi] {
+        let lab = three_servers(Lab::raise().hosts(3).with_ca_that_reuses().up(), &[NAME]);
+        certonly(&lab, which, &[NAME]).ok();
+        let (first, validations) = (lab["web3"].installed_leaf(NAME), lab.ca().validations());
+        assert!(validations > 0);
+        let logins = lab["web3"].logins();
+        lab.primary().certbot(which).args(RENEW).run().ok();
+        assert_eq!(lab.ca().validations(), validations);
+        assert_eq!(lab["web3"].logins(), logins + 1, "for deploy, and nothing else");
+        assert_ne!(lab["web3"].installed_leaf(NAME), first);
+        assert_eq!(lab["web3"].installed_leaf(NAME), lab.primary().installed_leaf(NAME));
+    }
+}
+
+#[test]
+fn two_lineages_in_one_run_of_certbot_are_two_rounds() {
+    let both = [NAME, "other.test"];
+    for which in [Certbot::Debian, Certbot::Pypi] {
+        let lab = three_servers_and_a_ca(&both);
+        for name in both {
+            certonly(&lab, which, &[name]).ok();
+        }
+        let logins = lab["web2"].logins();
+        lab.primary().certbot(which).args(RENEW).run().ok();
+        for name in both {
+            assert_eq!(lab["web2"].installed_leaf(name), lab.primary().installed_leaf(name));
+            assert!(lab["web2"].exists(&format!("/etc/letsencrypt/archive/{name}/cert2.pem")));
+        }
+        assert_eq!(lab["web2"].logins(), logins + 6, "auth, cleanup and deploy, twice");
+        no_token_is_left(&lab);
+    }
+}
+
+#[test]
+fn a_dry_run_of_certbot_changes_no_server_and_leaves_nothing() {
+    for which in [Certbot::Debian, Certbot::Pypi] {
+        let lab = three_servers_and_a_ca(&[NAME]);
+        certonly(&lab, which, &[NAME]).ok();
+        let trees = || lab.hosts().iter().map(|host| host.tree("/etc/letsencrypt/live")).collect::<Vec<_>>();
+        let (before, validations) = (trees(), lab.ca().validations());
+        lab.primary().certbot(which).args(["renew", "--dry-run", "--no-random-sleep-on-renew"]).run().ok();
+        assert!(lab.ca().validations() > validations);
+        assert_eq!(trees(), before);
+        no_token_is_left(&lab);
+        if which == Certbot::Pypi {
+            // Deploys what is there already.
+            let reloads = lab["web2"].nginx_reloads();
+            let run = ["renew", "--dry-run", "--run-deploy-hooks", "--no-random-sleep-on-renew"];
+            lab.primary().certbot(which).args(run).run().ok();
+            assert_eq!((trees(), lab["web2"].nginx_reloads()), (before, reloads));
+        }
+    }
+}
+
+/// Beside a name: this pebble repeats a lone address as the common name, on which certbot then stumbles before it
+/// deploys.
+#[test]
+fn an_address_in_a_certificate_is_validated_at_that_address_only() {
+    let lab = three_servers_and_a_ca(&[NAME]);
+    let names = ["--domain", NAME, "--ip-address", "192.0.2.2"];
+    lab.primary().certbot(Certbot::Pypi).args(HOOKS).args(names).run().ok();
+    let leaf = format!("/etc/letsencrypt/live/{NAME}/cert.pem");
+    for host in lab.hosts() {
+        assert_eq!(host.installed_leaf(NAME), lab.primary().installed_leaf(NAME));
+        host.run(["openssl", "x509", "-in", &leaf, "-noout", "-text"]).ok().says("IP Address:192.0.2.2");
+    }
+    // The name is asked for everywhere; the address only where it is.
+    let asked = |host: &Host| host.text("/var/log/nginx/access.log").matches("\"certcast\"").count();
+    let of_the_name = lab["web1"].addresses().len();
+    assert_eq!(asked(&lab["web1"]), of_the_name);
+    assert_eq!(asked(&lab["web2"]), of_the_name + 1);
+    no_token_is_left(&lab);
+}
+
+#[test]
+fn a_certbot_killed_in_auth_leaves_what_the_next_one_removes() {
+    let lab = three_servers_and_a_ca(&[NAME]);
+    let line = "kill -KILL $(cat /proc/$$/status | sed -n \"s/^PPid:.//p\")";
+    let hook = format!("certcast auth; {line}");
+    let mut arguments = HOOKS;
+    arguments[5] = &hook;
+    lab.primary().certbot(Certbot::Debian).args(arguments).args(domains(&[NAME])).run().fails();
+    assert!(lab.hosts().iter().all(|host| host.tokens().len() == 1));
+    certonly(&lab, Certbot::Debian, &[NAME]).ok();
+    no_token_is_left(&lab);
+}
