@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what the demo sets before
 # Sourced by the demo: the machines it runs on. Each is a network and a mount namespace of this machine, made by the
 # tests' own scripts; nothing of them has a name or a file here, and all of them die with the demo, however it dies.
 
@@ -16,7 +16,8 @@ raise_hosts() {
     lab_process=$lab_PID
     # Orders go through 8, answers come through 9. No other process may hold the far end of 8: its end is the lab's.
     exec 8>&"${lab[1]}" 9<&"${lab[0]}"
-    exec {lab[0]}<&- {lab[1]}>&-
+    local from=${lab[0]} to=${lab[1]}
+    exec {from}<&- {to}>&-
     # shellcheck disable=SC2034 # whether process 1 is gone is asked at the end
     read -r -t 20 word init <&9
     for host; do
@@ -48,6 +49,7 @@ on() {
 }
 
 # put HOST FILE: writes a file there from standard input.
+# shellcheck disable=SC2016 # expanded there
 put() { on "$1" sh -c 'mkdir -p "${1%/*}" && cat >"$1"' put "$2"; }
 
 # start HOST LOG COMMAND…: a daemon that stays in the foreground.

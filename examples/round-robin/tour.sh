@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2034 # what the demo sets before, and what it reads
 # Sourced by the demo: how it tells, shows and checks.
 
 bold='' faint='' plain=''
