@@ -142,6 +142,47 @@ fn a_failed_adoption_leaves_the_hand_made_tree_as_it_was() {
 }
 
 #[test]
+fn what_somebody_dropped_into_the_new_tree_does_not_cost_the_hand_made_one() {
+    let lab = Lab::raise().hosts(2).up();
+    let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");
+    let by_hand = lab.bundle(&[NAME]);
+    for (file, content) in by_hand.files() {
+        peer.write(&format!("{live}/{file}.pem"), content);
+    }
+    peer.serve(NAME, &[NAME]);
+    peer.await_served(&lab, NAME, &by_hand);
+    let tree = peer.tree(live);
+    // Between the switch and its undoing a file appears beside our links.
+    peer.write("/root/reload", format!("#!/bin/sh\n[ -L {live}/cert.pem ] || exit 0\ntouch {live}/dhparam.pem\nexit 1\n"));
+    peer.chmod("/root/reload", 0o755);
+    peer.set("service.0.reload", vec!["/root/reload"]);
+    lab.issue(NAME, 1, &[NAME]);
+    lab.resync(&["--adopt"]).says("web2  www.site.test  rolled back");
+    assert_eq!(peer.tree(live), tree);
+    let names = peer.list("/etc/letsencrypt/live");
+    let kept = names.iter().find(|name| name.contains(".replaced-")).unwrap();
+    assert!(peer.exists(&format!("/etc/letsencrypt/live/{kept}/dhparam.pem")));
+    peer.serves(&lab, NAME, &by_hand);
+}
+
+#[test]
+fn versions_that_certcast_did_not_write_are_never_pruned() {
+    let lab = Lab::raise().hosts(2).up();
+    let peer = &lab["web2"];
+    peer.install(NAME, 1, &lab.bundle(&[NAME]));
+    for number in [2, 3] {
+        lab.issue(NAME, number, &[NAME]);
+        lab.deploy(NAME).ok().silent();
+        for part in ["cert", "chain", "fullchain", "privkey"] {
+            lab.primary().remove(&format!("/etc/letsencrypt/archive/{NAME}/{part}2.pem"));
+        }
+    }
+    let mut certs = peer.list(&format!("/etc/letsencrypt/archive/{NAME}"));
+    certs.retain(|name| name.starts_with("cert"));
+    assert_eq!(certs, ["cert1.pem", "cert3.pem"]);
+}
+
+#[test]
 fn a_lineage_that_a_peers_own_certbot_renews_is_refused() {
     let (lab, old) = Lab::serving(2, NAME);
     lab["web2"].write_renewal_conf(NAME);

@@ -14,7 +14,7 @@ use toml::Spanned;
 use crate::model::escape::escaped;
 
 /// Why a text is not the value that its key wants. `Display` ends in ", expected …", which
-/// [`super::diagnostic`] prints under the caret.
+/// the diagnostic prints under the caret.
 #[derive(Debug, ThisError, PartialEq, Eq)]
 #[error("{found}, expected {expected}")]
 pub struct ValueError {
