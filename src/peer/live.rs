@@ -167,6 +167,9 @@ impl Live {
     /// A directory that was taken over is kept as a backup; its path is returned.
     pub fn discard(&self, transaction: &TransactionId, keep_backup: bool) -> io::Result<Option<PathBuf>> {
         let stage = self.stage_name(transaction);
+        if let Ok(visible) = self.dir.open_beneath(self.lineage.as_str()) {
+            remove_prepared(&visible)?;
+        }
         if !self.dir.exists(&stage)? {
             return Ok(None);
         }
@@ -177,9 +180,6 @@ impl Live {
             return Ok(Some(self.dir.path().join(backup)));
         }
         self.dir.remove_tree(&stage)?;
-        if let Ok(visible) = self.dir.open_beneath(self.lineage.as_str()) {
-            remove_prepared(&visible)?;
-        }
         self.dir.sync()?;
         Ok(None)
     }
