@@ -50,6 +50,8 @@ pub fn look(
         None => Vec::new(),
     };
     leafs.extend(old.map(|leaf| leaf.digest));
+    // A service may show it already: an attempt that was just undone leaves workers that still do.
+    leafs.push(bundle.leaf());
     let served = service::served(node.services(), bundle.names(), &leafs, deadline);
     if node.is_own() {
         let all_new = served.iter().all(|(_, leaf)| *leaf == bundle.leaf());

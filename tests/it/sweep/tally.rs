@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use certcast::model::outcome::Outcome;
+
 use super::bench::{Bench, Victim, told};
 use super::cut::{self, Cut};
 use super::scenario::Scenario;
@@ -98,7 +100,7 @@ impl Sweep {
         };
         let Size::Every(stride) = size;
         for cut in cuts.iter().step_by(stride) {
-            self.begin(crash);
+            let before = self.begin(crash);
             let ended = self.bench.run(cut.words(no_exchange), victim, '1');
             self.tally.cases += 1;
             let said = told(&ended);
@@ -118,18 +120,22 @@ impl Sweep {
             }
             self.tally.judged += 1;
             let name = self.bench.scenario.name;
-            let after = crash.map(|crash| format!(" after receive at {crash}")).unwrap_or_default();
+            let after =
+                crash.map(|crash| format!(" after receive at {crash}, which said {before:?},")).unwrap_or_default();
             for fault in judge(&self.bench, said.as_ref()) {
                 self.tally.fault(format!("{name}: {victim:?} at {cut}{after} ({phase}): {fault}"));
             }
         }
     }
 
-    fn begin(&self, crash: Option<&Cut>) {
+    fn begin(&self, crash: Option<&Cut>) -> Option<Outcome> {
         self.bench.reset();
         if let Some(crash) = crash {
-            self.bench.run(crash.words(self.bench.scenario.no_exchange), Victim::Receive, '1');
+            // What is killed where services were asked meanwhile may come out elsewhere this time: told with the fault.
+            let ended = self.bench.run(crash.words(self.bench.scenario.no_exchange), Victim::Receive, '1');
+            return told(&ended);
         }
+        None
     }
 
     #[expect(clippy::print_stderr, reason = "a sweep takes long; the harness shows this when asked")]
