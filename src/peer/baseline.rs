@@ -55,6 +55,7 @@ pub fn look(
         Before::Certbot => previous_leaf(node, request)?,
         _ => old.map(|leaf| leaf.digest),
     };
+    // A service may show the new one already: an attempt that was just undone leaves workers that still do.
     let leafs: Vec<_> = last.into_iter().chain([bundle.leaf()]).collect();
     let served = service::served(node.services(), bundle.names(), &leafs, deadline);
     if node.is_own() {

@@ -9,9 +9,12 @@ use crate::model::digest::Digest;
 use crate::model::names::LineageName;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
+use crate::sys::dir::Dir;
+
+const DIRECTORY: &str = "settled";
 
 fn path(state: &Path, lineage: &LineageName) -> PathBuf {
-    state.join("settled").join(lineage.as_str())
+    state.join(DIRECTORY).join(lineage.as_str())
 }
 
 /// Whether the services were brought to this bundle.
@@ -19,11 +22,11 @@ pub fn is(state: &Path, lineage: &LineageName, digest: Digest) -> bool {
     bounded::read_bounded(&path(state, lineage), 256).is_ok_and(|text| text == digest.to_string().as_bytes())
 }
 
-/// Remembers that the services were brought to this bundle.
+/// Remembers that the services were brought to this bundle. The caller holds the node's lock, so a
+/// temporary file here is what a killed call left.
 pub fn set(state: &Path, lineage: &LineageName, digest: Digest) -> io::Result<()> {
-    let path = path(state, lineage);
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    atomic::replace_path(&path, digest.to_string().as_bytes(), &Attributes { mode: 0o600, owner: None })
+    let directory = Dir::open(state)?.create_beneath(DIRECTORY, 0o700)?;
+    atomic::remove_leftovers(&directory)?;
+    let attributes = Attributes { mode: 0o600, owner: None };
+    atomic::replace(&directory, lineage.as_str(), digest.to_string().as_bytes(), &attributes)
 }

@@ -153,7 +153,10 @@ fn what_somebody_dropped_into_the_new_tree_does_not_cost_the_hand_made_one() {
     peer.await_served(&lab, NAME, &by_hand);
     let tree = peer.tree(live);
     // Between the switch and its undoing a file appears beside our links.
-    peer.write("/root/reload", format!("#!/bin/sh\n[ -L {live}/cert.pem ] || exit 0\ntouch {live}/dhparam.pem\nexit 1\n"));
+    peer.write(
+        "/root/reload",
+        format!("#!/bin/sh\n[ -L {live}/cert.pem ] || exit 0\ntouch {live}/dhparam.pem\nexit 1\n"),
+    );
     peer.chmod("/root/reload", 0o755);
     peer.set("service.0.reload", vec!["/root/reload"]);
     lab.issue(NAME, 1, &[NAME]);

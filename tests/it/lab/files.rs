@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use certcast::model::digest::Digest;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
@@ -175,7 +176,13 @@ impl Host {
         let root = OpenOptions::new().read(true).open(self.root()).unwrap();
         let mode = if flags.contains(OFlag::O_CREAT) { Mode::from_bits_truncate(0o644) } else { Mode::empty() };
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        let file: OwnedFd = openat2(&root, path, how).unwrap_or_else(|error| panic!("{}:{path}: {error}", self.name()));
+        // Whoever renames anywhere on the machine while the kernel resolves makes it ask to be asked again.
+        let file: OwnedFd = loop {
+            match openat2(&root, path, how) {
+                Err(Errno::EAGAIN) => {}
+                other => break other.unwrap_or_else(|error| panic!("{}:{path}: {error}", self.name())),
+            }
+        };
         file.into()
     }
 }

@@ -20,6 +20,7 @@ pub const JOINED: &str = "/etc/joined/www.site.test.pem";
 pub const STATE: &str = "/var/lib/certcast";
 const REFUSE: &str = "/etc/sweep/refuse";
 const CONFIG: &str = "/etc/certcast/config.toml";
+const NGINX_LOG: &str = "/var/log/nginx/error.log";
 const RECORD: &str = "/tmp/record";
 
 /// The programs that are cut.
@@ -77,7 +78,15 @@ impl Bench {
                 format!("server {{ listen 444 ssl; ssl_certificate {JOINED}; ssl_certificate_key {JOINED}; }}\n"),
             );
         }
+        if scenario.first {
+            host.stop_nginx();
+        }
         bench.reset();
+        if !scenario.first {
+            host.reload_nginx();
+            host.await_listener(443);
+            host.write(NGINX_LOG, "");
+        }
         bench
     }
 
@@ -108,6 +117,10 @@ impl Bench {
             host.chmod(JOINED, 0o600);
         }
         let running = self.is_running();
+        let reloaded = self.host().nginx_reloads() > 0;
+        if reloaded {
+            host.write(NGINX_LOG, "");
+        }
         if self.scenario.first {
             if running {
                 host.stop_nginx();
@@ -115,18 +128,24 @@ impl Bench {
             return;
         }
         host.install(NAME, 1, &self.old);
-        if !running {
+        if !running && !host.listens(80) {
             host.start_nginx();
         }
-        if self.served() != Some(self.old.fingerprint()) {
+        if reloaded && self.served() != Some(self.old.fingerprint()) {
             host.run(["nginx", "-s", "reload"]).ok();
             until("the old leaf is served again", || self.served() == Some(self.old.fingerprint()));
+            host.write(NGINX_LOG, "");
         }
+    }
+
+    /// The leaf served now; none where nginx was not even told to serve another.
+    pub fn served_since_reset(&self) -> Option<String> {
+        if self.host().nginx_reloads() == 0 { None } else { self.served() }
     }
 
     /// Whether nginx runs.
     pub fn is_running(&self) -> bool {
-        !self.host().processes("nginx: master").is_empty()
+        self.host().listens(443)
     }
 
     /// From now on the service does as it is told.
@@ -147,7 +166,9 @@ impl Bench {
         let input = if victim == Victim::Receive { self.stream(transaction) } else { Vec::new() };
         let finished = self.host().command(words).env("CERTCAST_LOG", "/var/log/certcast.log").input(input).run();
         until("what it started has ended", || {
-            ["nginx -", "/etc/sweep/reload"].iter().all(|words| self.host().processes(words).is_empty())
+            let words: &[&str] =
+                if self.scenario.reload_fails { &["nginx -", "/etc/sweep/reload"] } else { &["nginx -"] };
+            words.iter().all(|words| self.host().processes(words).is_empty())
         });
         finished
     }

@@ -46,9 +46,25 @@ const DISK: [&str; 19] = [
     "flock",
     "getdents64",
 ];
-const ERRORS: [&str; 4] = ["ENOSPC", "EIO", "EROFS", "EDQUOT"];
+/// A disk that is full for a moment or for good, one that breaks once or for good, one that was mounted anew, a quota.
+pub const FAILURES: [Fault; 6] = [
+    Fault::Once("ENOSPC"),
+    Fault::FromNowOn("ENOSPC"),
+    Fault::Once("EIO"),
+    Fault::FromNowOn("EIO"),
+    Fault::FromNowOn("EROFS"),
+    Fault::Once("EDQUOT"),
+];
+
+/// While a crash is being recovered from.
+pub const FAILURES_AGAIN: [Fault; 2] = [Fault::FromNowOn("ENOSPC"), Fault::Once("EIO")];
 
 impl Cut {
+    /// Whether it is at this call.
+    pub fn is_at(&self, call: &str) -> bool {
+        self.call == call
+    }
+
     /// The words for strace.
     pub fn words(&self, no_exchange: bool) -> Vec<String> {
         let Cut { call, nth, .. } = self;
@@ -102,7 +118,7 @@ pub fn recorded(to: &str, no_exchange: bool) -> Vec<String> {
 }
 
 /// Every place where a recorded run of the program can be cut, in no order.
-pub fn places(record: &str, no_exchange: bool, errors: bool) -> Vec<Cut> {
+pub fn places(record: &str, no_exchange: bool, failures: &[Fault]) -> Vec<Cut> {
     let mut counts: BTreeMap<u32, BTreeMap<&str, usize>> = BTreeMap::new();
     let mut main = None;
     let mut programs = Vec::new();
@@ -136,10 +152,9 @@ pub fn places(record: &str, no_exchange: bool, errors: bool) -> Vec<Cut> {
         let begin = own.get(call).copied().unwrap_or(0) + 1;
         cuts.extend((begin..=count).map(|nth| cut(call, nth, true, Fault::Kill)));
     }
-    for (&call, &count) in own.iter().filter(|(call, _)| errors && fit(call) && DISK.contains(call)) {
-        for error in ERRORS {
-            cuts.extend((1..=count).map(|nth| cut(call, nth, false, Fault::Once(error))));
-            cuts.extend((1..=count).map(|nth| cut(call, nth, false, Fault::FromNowOn(error))));
+    for (&call, &count) in own.iter().filter(|(call, _)| fit(call) && DISK.contains(call)) {
+        for &fault in failures {
+            cuts.extend((1..=count).map(|nth| cut(call, nth, false, fault)));
         }
     }
     cuts

@@ -1,12 +1,17 @@
 //! The loop over all cuts of a scenario, and its figures.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+
+use certcast::model::outcome::Outcome;
 
 use super::bench::{Bench, Victim, told};
 use super::cut::{self, Cut};
 use super::scenario::Scenario;
 use super::verdict::judge;
+
+/// How often the same state is judged while services are being moved: a reload may be under way and not yet be seen.
+const MOVING: usize = 3;
 
 /// How much is run.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +40,17 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Said at once, for the whole sweep takes long.
+    #[expect(clippy::print_stderr, reason = "the harness shows it for failed tests, and when asked")]
+    fn fault(&mut self, fault: String) {
+        eprintln!("unsafe: {fault}");
+        self.faults.push(fault);
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for fault in &self.faults {
-            writeln!(f, "{fault}")?;
-        }
         write!(f, "sweep: {} cases, {} end states judged, {} unsafe", self.cases, self.judged, self.faults.len())
     }
 }
@@ -47,7 +58,7 @@ impl fmt::Display for Tally {
 /// Cuts `receive` everywhere, then `recover` everywhere from the ends of each phase that a cut `receive` left.
 pub fn sweep(scenario: Scenario, size: Size) -> Tally {
     let bench = Bench::raise(scenario);
-    let mut sweep = Sweep { bench, seen: HashSet::new(), left: BTreeMap::new(), tally: Tally::default() };
+    let mut sweep = Sweep { bench, seen: HashMap::new(), left: BTreeMap::new(), tally: Tally::default() };
     let begun = std::time::Instant::now();
     sweep.cut_all(None, Victim::Receive, size);
     let crashes: Vec<_> = std::mem::take(&mut sweep.left).into_values().collect();
@@ -61,14 +72,14 @@ pub fn sweep(scenario: Scenario, size: Size) -> Tally {
 /// Kills the naive script everywhere.
 pub fn sweep_naive(scenario: Scenario) -> Tally {
     let bench = Bench::raise(scenario);
-    let mut sweep = Sweep { bench, seen: HashSet::new(), left: BTreeMap::new(), tally: Tally::default() };
+    let mut sweep = Sweep { bench, seen: HashMap::new(), left: BTreeMap::new(), tally: Tally::default() };
     sweep.cut_all(None, Victim::Naive, Size::Every(1));
     sweep.tally
 }
 
 struct Sweep {
     bench: Bench,
-    seen: HashSet<(u64, Option<String>, String)>,
+    seen: HashMap<(u64, usize, Option<String>, String), usize>,
     /// For each phase of the journal, a cut that left the first and one that left the last of it.
     left: BTreeMap<String, Cut>,
     tally: Tally,
@@ -79,10 +90,17 @@ impl Sweep {
         let no_exchange = self.bench.scenario.no_exchange;
         self.begin(crash);
         let record = self.bench.record(victim);
-        let cuts = cut::places(&record, no_exchange, victim != Victim::Naive);
+        let cuts = match victim {
+            Victim::Receive => cut::places(&record, no_exchange, &cut::FAILURES),
+            Victim::Recover => cut::places(&record, no_exchange, &cut::FAILURES_AGAIN),
+            // Between its commands: inside of them is not the shell.
+            Victim::Naive => {
+                cut::places(&record, no_exchange, &[]).into_iter().filter(|cut| cut.is_at("wait4")).collect()
+            }
+        };
         let Size::Every(stride) = size;
         for cut in cuts.iter().step_by(stride) {
-            self.begin(crash);
+            let before = self.begin(crash);
             let ended = self.bench.run(cut.words(no_exchange), victim, '1');
             self.tally.cases += 1;
             let said = told(&ended);
@@ -94,25 +112,30 @@ impl Sweep {
                 self.left.entry(format!("{phase} first")).or_insert_with(|| cut.clone());
                 self.left.insert(format!("{phase} last"), cut.clone());
             }
-            let key = (state, self.bench.served(), format!("{said:?}"));
-            let moving = ["switching", "undoing"].contains(&phase);
-            if !moving && !self.seen.insert(key) {
+            let key = (state, self.bench.host().nginx_reloads(), self.bench.served_since_reset(), format!("{said:?}"));
+            let seen = self.seen.entry(key).or_default();
+            *seen += 1;
+            if *seen > if ["switching", "undoing"].contains(&phase) { MOVING } else { 1 } {
                 continue;
             }
             self.tally.judged += 1;
             let name = self.bench.scenario.name;
-            let after = crash.map(|crash| format!(" after receive at {crash}")).unwrap_or_default();
+            let after =
+                crash.map(|crash| format!(" after receive at {crash}, which said {before:?},")).unwrap_or_default();
             for fault in judge(&self.bench, said.as_ref()) {
-                self.tally.faults.push(format!("{name}: {victim:?} at {cut}{after} ({phase}): {fault}"));
+                self.tally.fault(format!("{name}: {victim:?} at {cut}{after} ({phase}): {fault}"));
             }
         }
     }
 
-    fn begin(&self, crash: Option<&Cut>) {
+    fn begin(&self, crash: Option<&Cut>) -> Option<Outcome> {
         self.bench.reset();
         if let Some(crash) = crash {
-            self.bench.run(crash.words(self.bench.scenario.no_exchange), Victim::Receive, '1');
+            // What is killed where services were asked meanwhile may come out elsewhere this time: told with the fault.
+            let ended = self.bench.run(crash.words(self.bench.scenario.no_exchange), Victim::Receive, '1');
+            return told(&ended);
         }
+        None
     }
 
     #[expect(clippy::print_stderr, reason = "a sweep takes long; the harness shows this when asked")]

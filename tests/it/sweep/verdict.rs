@@ -7,6 +7,7 @@ use certcast::model::outcome::Outcome;
 use super::bench::{self, Bench, JOINED, NAME, STATE, Victim, told};
 use super::cut;
 
+const OUTCOMES: &str = "/var/lib/certcast/outcomes";
 const PARTS: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
 /// Old workers accept for a moment after a reload.
 const RELOADED: Duration = Duration::from_secs(2);
@@ -37,6 +38,7 @@ pub fn judge(bench: &Bench, said: Option<&Outcome>) -> Vec<String> {
     }
     if !bench.is_running() && bench.host().run(["nginx", "-t"]).status.success() {
         bench.host().start_nginx();
+        bench.host().await_listener(443);
     }
     let before = faults.len();
     match look(bench, &mut faults) {
@@ -133,9 +135,9 @@ fn left_over(bench: &Bench, number: Option<u32>, faults: &mut Vec<String>) {
         faults.push(format!("the archive holds {there:?}"));
     }
     let known = |name: &String| {
-        ["README", NAME, "transaction.lock", "outcomes.json", "www.site.test.pem"].contains(&name.as_str())
+        ["README", NAME, "transaction.lock", "outcomes", "last.json", "www.site.test.pem"].contains(&name.as_str())
     };
-    for directory in ["/etc/letsencrypt/live", "/etc/letsencrypt/archive", STATE, "/etc/joined"] {
+    for directory in ["/etc/letsencrypt/live", "/etc/letsencrypt/archive", STATE, OUTCOMES, "/etc/joined"] {
         let strange: Vec<_> = host.list(directory).into_iter().filter(|name| !known(name)).collect();
         if !strange.is_empty() {
             faults.push(format!("left over in {directory}: {strange:?}"));
