@@ -130,7 +130,7 @@ impl Live {
         let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
         match before {
             Before::Certbot => return Ok(()),
-            Before::Nothing => self.dir.rename_noreplace(&stage, visible)?,
+            Before::Nothing => self.rename_to_free(&stage, visible)?,
             Before::Number(_) | Before::Foreign => match self.dir.exchange(&stage, visible) {
                 Err(error) if before != Before::Foreign && cannot_exchange(&error) => self.relink(to)?,
                 other => other?,
@@ -146,7 +146,7 @@ impl Live {
         match before {
             Before::Certbot => return Ok(()),
             Before::Nothing if shows_new(visible) && !self.dir.exists(&stage)? => {
-                self.dir.rename_noreplace(visible, &stage)?;
+                self.rename_to_free(visible, &stage)?;
             }
             Before::Foreign if shows_new(visible) => self.dir.exchange(&stage, visible)?,
             Before::Nothing | Before::Foreign => {}
@@ -175,13 +175,22 @@ impl Live {
         }
         if keep_backup {
             let backup = format!(".{}.replaced-{transaction}", self.lineage);
-            self.dir.rename_noreplace(&stage, &backup)?;
+            self.rename_to_free(&stage, &backup)?;
             self.dir.sync()?;
             return Ok(Some(self.dir.path().join(backup)));
         }
         self.dir.remove_tree(&stage)?;
         self.dir.sync()?;
         Ok(None)
+    }
+
+    /// Renames to a name that nothing has. Where the flag for it is not known we look first: `live` is root's, under
+    /// the node's lock, and a rename onto a directory that is not empty fails anyway.
+    fn rename_to_free(&self, from: &str, to: &str) -> io::Result<()> {
+        match self.dir.rename_noreplace(from, to) {
+            Err(error) if is_unknown(&error) && !self.dir.exists(to)? => self.dir.rename(from, to),
+            other => other,
+        }
     }
 
     /// Points the four links at one number, each by an atomic rename. Repeating it mends any mix of numbers.
@@ -209,6 +218,11 @@ fn remove_prepared(dir: &Dir) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A file system or kernel without `RENAME_NOREPLACE`. The names were checked, so nothing else is invalid.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
 /// A file system without `RENAME_EXCHANGE`, or a `live/NAME` that is a mount point.
