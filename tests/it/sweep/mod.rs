@@ -14,8 +14,9 @@ use scenario::{RENEWAL, SCENARIOS};
 use tally::{Size, Tally, sweep, sweep_naive};
 
 const WORKERS: usize = 2;
-/// How far apart the cases of the sample are. A prime, so that no loop of the program is in step with it.
-const STRIDE: usize = 17;
+/// How far apart the cases of the sample are: a minute of the whole. A prime, so that no loop of the program is in step
+/// with it.
+const STRIDE: usize = 397;
 
 /// All scenarios, a few at a time.
 fn sweep_all(size: Size) -> Tally {
@@ -38,7 +39,7 @@ fn sweep_all(size: Size) -> Tally {
 #[test]
 fn a_sample_of_kills_and_failing_calls_leaves_every_peer_whole() {
     let tally = sweep_all(Size::Every(STRIDE));
-    assert!(tally.cases > 100, "{tally}");
+    assert!(tally.cases > 40, "{tally}");
     assert!(tally.faults.is_empty(), "{tally}");
 }
 

@@ -122,8 +122,9 @@ impl Sweep {
             let name = self.bench.scenario.name;
             let after =
                 crash.map(|crash| format!(" after receive at {crash}, which said {before:?},")).unwrap_or_default();
-            for fault in judge(&self.bench, said.as_ref()) {
-                self.tally.fault(format!("{name}: {victim:?} at {cut}{after} ({phase}): {fault}"));
+            let faults = judge(&self.bench, said.as_ref());
+            if !faults.is_empty() {
+                self.tally.fault(format!("{name}: {victim:?} at {cut}{after} ({phase}): {}", faults.join("; ")));
             }
         }
     }
