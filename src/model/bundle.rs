@@ -73,7 +73,8 @@ impl Part {
     }
 }
 
-/// The four files' texts, not yet checked. The key is wiped from memory when dropped and never shown.
+/// The four files' texts, not yet checked. The key is never shown, and this copy of it is wiped from
+/// memory when dropped; copies that parsers made on the way are not.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PemFiles {
     /// `cert.pem`

@@ -45,7 +45,8 @@ impl Joined {
     /// Whether the visible file holds exactly this bundle.
     pub fn holds(&self, files: &PemFiles) -> bool {
         bounded::read_beneath(&self.dir, Path::new(&self.name), 2 * FILE_AT_MOST)
-            .is_ok_and(|present| present == content(files).as_bytes())
+            .map(Zeroizing::new)
+            .is_ok_and(|present| *present == content(files).as_bytes())
     }
 
     /// Writes the new content beside the visible file, durable, with the visible file's owner and

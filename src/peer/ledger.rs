@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::model::challenge::Token;
+use crate::model::escape::escaped;
 use crate::model::names::Identifier;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
@@ -41,11 +42,26 @@ impl Ledger {
         Ok(Ledger { dir: Dir::open(state)?.create_beneath("challenges", 0o700)? })
     }
 
-    /// Notes an entry, unless there are very many: a stolen key must not fill the disk.
+    /// Notes an entry, unless there are very many: a stolen key must not fill the disk. One that is
+    /// there already can always be noted again.
     pub fn note(&self, entry: &Entry) -> io::Result<()> {
-        self.dir.entries_up_to(ENTRIES_AT_MOST)?;
+        if !self.knows(&entry.token)? {
+            self.dir.entries_up_to(ENTRIES_AT_MOST - 1).map_err(|error| self.full(error))?;
+        }
         let attributes = Attributes { mode: 0o600, owner: None };
         atomic::replace(&self.dir, entry.token.as_str(), &serde_json::to_vec(entry)?, &attributes)
+    }
+
+    fn full(&self, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::InvalidData {
+            return error;
+        }
+        let text = format!(
+            "{ENTRIES_AT_MOST} challenges are noted in {} and no more are taken: they go when certbot's cleanup \
+             hook runs or after challenge.keep_tokens; if no certbot is running, remove the files there",
+            escaped(&self.dir.path().to_string_lossy())
+        );
+        io::Error::new(io::ErrorKind::QuotaExceeded, text)
     }
 
     /// Forgets an entry.
@@ -67,10 +83,14 @@ impl Ledger {
         serde_json::from_slice(&text).ok()
     }
 
-    /// All entries; damaged ones are passed over.
-    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+    /// When an entry was written, also a damaged one, in seconds since 1970.
+    pub fn written(&self, token: &Token) -> io::Result<i64> {
+        Ok(self.dir.stat(token.as_str())?.modified)
+    }
+
+    /// The tokens that have an entry, damaged or not.
+    pub fn tokens(&self) -> io::Result<Vec<Token>> {
         atomic::remove_leftovers(&self.dir)?;
-        let tokens = self.dir.entries()?.into_iter().filter_map(|name| name.to_str()?.parse::<Token>().ok());
-        Ok(tokens.filter_map(|token| self.entry(&token)).collect())
+        Ok(self.dir.entries()?.into_iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
     }
 }

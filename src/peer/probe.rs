@@ -1,6 +1,7 @@
 //! What is served here now: fresh TLS handshakes, comparing the leaf.
 
 use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::thread;
@@ -14,16 +15,20 @@ use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::names::Identifier;
 use crate::sys::addresses;
+use crate::sys::timed::{SharedDeadline, TimedReader, TimedWriter};
 
-/// A local handshake takes milliseconds; a second means that nobody answers.
+/// A local handshake takes milliseconds; two seconds mean that nobody answers.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 /// Old workers accept for a moment after a reload, so one match proves little.
 const MATCHES_IN_A_ROW: usize = 3;
 /// Handshakes at the same time; more only queue in the service.
 const PARALLEL: usize = 8;
+/// Between two rounds, so that a row of matches spans some time and not one moment.
 const PAUSE: Duration = Duration::from_millis(40);
 /// A node with very many addresses is probed on these many of them.
 const ADDRESSES_AT_MOST: usize = 32;
+/// A certificate may have thousands of names; these many show what is served for it.
+const NAMES_AT_MOST: usize = 100;
 
 /// A place where this lineage was served before, so where the new leaf must be served after.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,18 +67,20 @@ pub fn places(service: &Service) -> Vec<SocketAddr> {
 
 /// What is shown at each place for each name. A place without a listener is asked only once.
 pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> Vec<(Expectation, Shown)> {
-    let listening = in_parallel(places, |&address| listens(address).then_some(address));
+    let listening = in_parallel(places, |&address| connect(address, deadline).is_ok().then_some(address));
+    let names = &names[..names.len().min(NAMES_AT_MOST)];
     let pairs: Vec<_> = listening
         .into_iter()
         .flatten()
         .flat_map(|address| names.iter().map(move |name| Expectation { address, name: name.clone() }))
         .collect();
+    let client = Client::new();
     // A worker on its way out, or a busy machine, may fail one handshake. What is not seen here is not expected
     // afterwards, so a regression at that place would go unnoticed: it is asked again.
-    in_parallel(&pairs, |pair| match handshake(pair, deadline) {
+    in_parallel(&pairs, |pair| match client.handshake(pair, deadline) {
         Shown::NoCertificate(_) | Shown::NoListener if !deadline.has_passed() => {
             thread::sleep(PAUSE.min(deadline.left()));
-            (pair.clone(), handshake(pair, deadline))
+            (pair.clone(), client.handshake(pair, deadline))
         }
         shown => (pair.clone(), shown),
     })
@@ -81,62 +88,117 @@ pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> 
 
 /// Whether anything takes connections there.
 pub fn listens(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, HANDSHAKE).is_ok()
+    connect(address, Deadline::after(HANDSHAKE)).is_ok()
 }
 
 /// Waits until each expectation shows the leaf several times in a row; else what the first failing one shows.
+///
+/// One look at anything else begins the row anew.
 pub fn wait_for(expectations: &[Expectation], leaf: Digest, deadline: Deadline) -> Result<(), (Expectation, Shown)> {
-    for _ in 0..MATCHES_IN_A_ROW {
-        loop {
-            let wrong = in_parallel(expectations, |pair| match handshake(pair, deadline) {
-                Shown::Leaf(shown) if shown == leaf => None,
-                other => Some((pair.clone(), other)),
-            });
-            match wrong.into_iter().flatten().next() {
-                None => break,
-                Some(wrong) if deadline.has_passed() => return Err(wrong),
-                Some(_) => thread::sleep(PAUSE.min(deadline.left())),
+    if expectations.is_empty() {
+        return Ok(());
+    }
+    let client = Client::new();
+    let mut matches = 0;
+    loop {
+        let wrong = in_parallel(expectations, |pair| match client.handshake(pair, deadline) {
+            Shown::Leaf(shown) if shown == leaf => None,
+            other => Some((pair.clone(), other)),
+        });
+        match wrong.into_iter().flatten().next() {
+            None => matches += 1,
+            // What was seen last says more than that there is no time to look again.
+            Some(wrong) if deadline.left() <= PAUSE => return Err(wrong),
+            Some(_) => matches = 0,
+        }
+        if matches == MATCHES_IN_A_ROW {
+            return Ok(());
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// What all handshakes of one look share.
+struct Client(Result<SslContext, String>);
+
+impl Client {
+    /// No verification: what matters is which leaf is shown. No session is ever offered for resumption.
+    fn new() -> Client {
+        let context = SslContext::builder(SslMethod::tls_client()).map(|mut context| {
+            context.set_verify(SslVerifyMode::NONE);
+            context.build()
+        });
+        Client(context.map_err(|error| error.to_string()))
+    }
+
+    fn handshake(&self, pair: &Expectation, deadline: Deadline) -> Shown {
+        if deadline.has_passed() {
+            return Shown::NoCertificate("the time was up before it was asked".into());
+        }
+        let limit = deadline.at_most(HANDSHAKE);
+        let Ok(stream) = connect(pair.address, limit) else { return Shown::NoListener };
+        match self.leaf_of(stream, &pair.name, limit) {
+            Ok(leaf) => Shown::Leaf(leaf),
+            Err(why) => Shown::NoCertificate(why),
+        }
+    }
+
+    fn leaf_of(&self, stream: TcpStream, name: &Identifier, limit: Deadline) -> Result<Digest, String> {
+        let told = |error: &dyn std::fmt::Display| error.to_string();
+        let stream = Timed::new(stream, limit).map_err(|e| told(&e))?;
+        let mut ssl = Ssl::new(self.0.as_ref().map_err(String::clone)?).map_err(|e| told(&e))?;
+        // RFC 6066 section 3: no server name for an address. A wildcard stands for any one label.
+        if let Identifier::Dns(host) = name {
+            ssl.set_hostname(&host.replacen('*', "certcast-probe", 1)).map_err(|e| told(&e))?;
+        }
+        // A server that wants a certificate from us ends the handshake, but it has shown its own by then.
+        let certificate = match ssl.connect(stream) {
+            Ok(stream) => stream.ssl().peer_certificate(),
+            Err(HandshakeError::Failure(middle)) => {
+                Some(middle.ssl().peer_certificate().ok_or_else(|| told(middle.error()))?)
             }
-        }
-    }
-    Ok(())
-}
-
-fn handshake(pair: &Expectation, deadline: Deadline) -> Shown {
-    let limit = at_least_a_moment(deadline.at_most(HANDSHAKE));
-    let Ok(stream) = TcpStream::connect_timeout(&pair.address, limit) else { return Shown::NoListener };
-    match leaf_of(stream, &pair.name, limit) {
-        Ok(leaf) => Shown::Leaf(leaf),
-        Err(why) => Shown::NoCertificate(why),
+            Err(error) => return Err(told(&error)),
+        };
+        let certificate = certificate.ok_or("no certificate")?;
+        Ok(Digest::of(&certificate.to_der().map_err(|e| told(&e))?))
     }
 }
 
-/// No verification: what matters is which leaf is shown, and a context without a session cache never resumes.
-fn leaf_of(stream: TcpStream, name: &Identifier, limit: Duration) -> Result<Digest, String> {
-    let told = |error: &dyn std::fmt::Display| error.to_string();
-    stream.set_read_timeout(Some(limit)).and_then(|()| stream.set_write_timeout(Some(limit))).map_err(|e| told(&e))?;
-    let mut context = SslContext::builder(SslMethod::tls_client()).map_err(|e| told(&e))?;
-    context.set_verify(SslVerifyMode::NONE);
-    let mut ssl = Ssl::new(&context.build()).map_err(|e| told(&e))?;
-    // RFC 6066 section 3: no server name for an address. A wildcard stands for any one label.
-    if let Identifier::Dns(host) = name {
-        ssl.set_hostname(&host.replacen('*', "certcast-probe", 1)).map_err(|e| told(&e))?;
+/// A connection whose reads and writes end at one deadline together: a listener that drips bytes
+/// must not hold up the handshake, and with it this node's lock.
+#[derive(Debug)]
+struct Timed {
+    read: TimedReader<TcpStream>,
+    write: TimedWriter<TcpStream>,
+}
+
+impl Timed {
+    fn new(stream: TcpStream, limit: Deadline) -> io::Result<Timed> {
+        let limit = SharedDeadline::new(limit);
+        Ok(Timed { read: TimedReader::new(stream.try_clone()?, &limit), write: TimedWriter::new(stream, &limit) })
     }
-    // A server that wants a certificate from us ends the handshake, but it has shown its own by then.
-    let certificate = match ssl.connect(stream) {
-        Ok(stream) => stream.ssl().peer_certificate(),
-        Err(HandshakeError::Failure(middle)) => {
-            Some(middle.ssl().peer_certificate().ok_or_else(|| told(middle.error()))?)
-        }
-        Err(error) => return Err(told(&error)),
-    };
-    let certificate = certificate.ok_or("no certificate")?;
-    Ok(Digest::of(&certificate.to_der().map_err(|e| told(&e))?))
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write.flush()
+    }
 }
 
 /// `connect_timeout` refuses a zero limit.
-fn at_least_a_moment(deadline: Deadline) -> Duration {
-    deadline.left().max(Duration::from_millis(100))
+fn connect(address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
+    let left = deadline.at_most(HANDSHAKE).left().max(Duration::from_millis(1));
+    TcpStream::connect_timeout(&address, left)
 }
 
 fn in_parallel<T: Sync, R: Send>(work: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
@@ -161,3 +223,6 @@ fn in_parallel<T: Sync, R: Send>(work: &[T], act: impl Fn(&T) -> R + Sync) -> Ve
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use crate::model::deadline::Deadline;
-use crate::model::outcome::Outcome;
+use crate::model::names::LineageName;
+use crate::model::outcome::{Outcome, Step};
 use crate::peer::halt::Halt;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
@@ -14,7 +15,9 @@ use crate::peer::{admission, history};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId};
+use crate::wire::message::{
+    CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId, Version,
+};
 
 /// How long a caller may stay silent before its hello.
 pub const HELLO: Duration = Duration::from_secs(20);
@@ -107,10 +110,7 @@ impl<'n> Session<'n> {
             }
             Request::Compare { lineages } if lineages.len() <= LINEAGES_AT_MOST => {
                 let installed = lineages.into_iter().map(|lineage| {
-                    let version = admission::installed(self.node, &lineage).unwrap_or_else(|error| {
-                        tracing::warn!(%lineage, %error, "cannot compare");
-                        None
-                    });
+                    let version = self.installed(&lineage);
                     Installed { lineage, version }
                 });
                 Reply::Compared { lineages: installed.collect() }
@@ -131,9 +131,21 @@ impl<'n> Session<'n> {
         }
     }
 
+    /// Nothing is said of a lineage that is not the caller's.
+    fn installed(&self, lineage: &LineageName) -> Option<Version> {
+        self.grant.allows_lineage(lineage).ok()?;
+        admission::installed(self.node, lineage).unwrap_or_else(|error| {
+            tracing::warn!(%lineage, %error, "cannot compare");
+            None
+        })
+    }
+
     fn prepare(&mut self, request: &Prepare, deadline: Deadline) -> Reply {
         if self.waiting.is_some() {
             return rejected("another transaction is prepared in this conversation");
+        }
+        if let Err(cause) = self.grant.allows_lineage(&request.lineage) {
+            return concluded(Outcome::Refused { step: Step::Policy, cause });
         }
         match transaction::prepare(self.node, request, self.grant, deadline) {
             Ok(Prepared::Waiting(transaction)) => {
@@ -193,3 +205,6 @@ pub fn standard_streams() -> io::Result<(impl Read, impl Write, SharedDeadline)>
     let output = TimedWriter::new(timed::stdout()?, &limit);
     Ok((io::BufReader::new(input), output, limit))
 }
+
+#[cfg(test)]
+mod tests;

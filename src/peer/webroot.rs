@@ -22,6 +22,10 @@ use crate::wire::message::{TokenFailure, Withdrawal};
 /// Another conversation writes a handful of small files.
 const LOCK: Duration = Duration::from_secs(20);
 
+/// Nodes may share a webroot, over NFS: our lock keeps no other node from writing there, and what
+/// one writes takes no hour.
+const LEFTOVER: Duration = Duration::from_secs(3600);
+
 /// This node's webroots.
 #[derive(Debug)]
 pub struct Webroots<'a> {
@@ -100,14 +104,26 @@ impl Webroots<'_> {
     fn collect_garbage(&self, ledger: &Ledger) {
         let now = jiff::Timestamp::now().as_second();
         let keep = i64::try_from(self.keep.as_secs()).unwrap_or(i64::MAX);
-        let entries = ledger.entries().unwrap_or_default();
         // One from the future was written under a wrong clock.
-        for entry in entries.iter().filter(|entry| now.saturating_sub(entry.at).saturating_abs() > keep) {
-            match remove(ledger, entry) {
-                Ok(()) => tracing::info!(name = %entry.name, token = %entry.token, "removed a challenge of old age"),
-                Err(error) => tracing::warn!(name = %entry.name, "cannot remove an old challenge: {error}"),
+        let is_old = |at: i64| now.saturating_sub(at).saturating_abs() > keep;
+        for token in ledger.tokens().unwrap_or_default() {
+            let removed = match ledger.entry(&token) {
+                Some(entry) if is_old(entry.at) => remove(ledger, &entry),
+                None if ledger.written(&token).is_ok_and(is_old) => self.remove_damaged(ledger, &token),
+                _ => continue,
+            };
+            match removed {
+                Ok(()) => tracing::info!(%token, "removed a challenge of old age"),
+                Err(error) => tracing::warn!(%token, "cannot remove an old challenge: {error}"),
             }
         }
+    }
+
+    /// The record no longer says where its file is: it is ours wherever it is.
+    fn remove_damaged(&self, ledger: &Ledger, token: &Token) -> io::Result<()> {
+        let webroots = self.by_name.values().map(PathBuf::as_path).chain([self.default]);
+        webroots.into_iter().try_for_each(|webroot| unlink(webroot, token))?;
+        ledger.forget(token)
     }
 
     fn with_ledger<'n>(
@@ -128,17 +144,23 @@ fn failure(name: &Identifier, result: io::Result<()>) -> Option<TokenFailure> {
 }
 
 fn remove(ledger: &Ledger, entry: &Entry) -> io::Result<()> {
+    unlink(&entry.webroot, &entry.token)?;
+    ledger.forget(&entry.token)
+}
+
+/// One that is not there is done.
+fn unlink(webroot: &Path, token: &Token) -> io::Result<()> {
     let [well_known, acme] = WELL_KNOWN;
-    let opened = Dir::open(&entry.webroot).and_then(|root| root.open_beneath(Path::new(well_known).join(acme)));
+    let opened = Dir::open(webroot).and_then(|root| root.open_beneath(Path::new(well_known).join(acme)));
     let removed = opened.and_then(|dir| {
         // Somebody hostile may have filled the directory; that must not keep the token there.
-        _ = atomic::remove_leftovers(&dir);
-        dir.unlink(entry.token.as_str())?;
+        _ = atomic::remove_leftovers_older_than(&dir, LEFTOVER);
+        dir.unlink(token.as_str())?;
         dir.sync()
     });
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => ledger.forget(&entry.token),
+        _ => Ok(()),
     }
 }
 

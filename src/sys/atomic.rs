@@ -8,8 +8,7 @@
 
 use super::at_path::at_path;
 pub use super::bounded::read_bounded;
-use super::dir::{Dir, Kind};
-use nix::errno::Errno;
+use super::dir::{Dir, Kind, Stat, knows_no_flags};
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown, linkat};
@@ -19,6 +18,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[cfg(test)]
 mod tests;
@@ -83,13 +83,24 @@ pub fn append_synced(file: &mut File, line: &[u8]) -> io::Result<()> {
 ///
 /// It takes a writer at work for a dead one: the caller holds the lock that writers hold.
 pub fn remove_leftovers(dir: &Dir) -> io::Result<usize> {
+    remove_leftovers_where(dir, |_| true)
+}
+
+/// The same for directories where writers are at work whose lock we do not have: what is younger stays.
+pub fn remove_leftovers_older_than(dir: &Dir, age: Duration) -> io::Result<usize> {
+    let limit = SystemTime::now().checked_sub(age).and_then(|limit| limit.duration_since(UNIX_EPOCH).ok());
+    let limit = limit.and_then(|limit| i64::try_from(limit.as_secs()).ok()).unwrap_or(0);
+    remove_leftovers_where(dir, |stat| stat.modified < limit)
+}
+
+fn remove_leftovers_where(dir: &Dir, is_dead: impl Fn(&Stat) -> bool) -> io::Result<usize> {
     let mut removed = 0;
     for name in dir.entries()? {
         if !is_temp_name(&name) {
             continue;
         }
         match dir.stat(&name) {
-            Ok(stat) if stat.kind == Kind::File => {}
+            Ok(stat) if stat.kind == Kind::File && is_dead(&stat) => {}
             Ok(_) => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -154,8 +165,7 @@ impl<'d> Temp<'d> {
                 self.published = true;
                 Ok(())
             }
-            // Some file systems know the call but not the flag.
-            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => self.publish_by_link(name),
+            Err(error) if knows_no_flags(&error) => self.publish_by_link(name),
             Err(error) => Err(error),
         }
     }

@@ -24,6 +24,9 @@ pub fn read_beneath(dir: &Dir, rel: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_open(fd, &dir.path().join(rel), most)
 }
 
+/// Room to see the end of a file in: with less, the standard library reads into a buffer of its own.
+const SPARE: usize = 64;
+
 /// Non-blocking: opening a FIFO would otherwise wait for its writer.
 fn flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC
@@ -31,12 +34,14 @@ fn flags() -> OFlag {
 
 fn read_open(fd: OwnedFd, path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::from(fd);
-    if !file.metadata().map_err(|error| at_path("read", path, error))?.is_file() {
+    let metadata = file.metadata().map_err(|error| at_path("read", path, error))?;
+    if !metadata.is_file() {
         let text = format!("cannot read {}: not a regular file", shown(path));
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     // One byte more than allowed tells apart full and too large, whatever the length was before.
-    let mut content = Vec::new();
+    // Reserved at once, since a vector that grows leaves copies behind, and some files are keys.
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or(0) + SPARE);
     file.take(most.saturating_add(1)).read_to_end(&mut content).map_err(|error| at_path("read", path, error))?;
     if content.len() as u64 > most {
         let text = format!("cannot read {}: larger than the {most} bytes it may have", shown(path));

@@ -216,10 +216,25 @@ impl Dir {
     }
 
     /// Renames within this directory; what is there already is an error of kind `AlreadyExists`.
+    ///
+    /// The kernel refuses, where it and the file system can (not on NFS, FUSE and older ZFS). Where
+    /// they cannot, one look before has to do: callers hold the lock of all who make such names.
     pub fn rename_noreplace(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
-        let path = self.checked("rename to", to.as_ref())?;
-        self.rename_flagged(from.as_ref(), to.as_ref(), RenameFlags::RENAME_NOREPLACE)
-            .map_err(|error| at_path("rename to", &path, error))
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let flagged = self.rename_flagged(from, to, RenameFlags::RENAME_NOREPLACE);
+        self.or_look_and_rename(flagged, from, to)
+    }
+
+    fn or_look_and_rename(&self, flagged: io::Result<()>, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        match flagged {
+            Err(error) if knows_no_flags(&error) => {
+                if self.exists(to)? {
+                    return Err(at_path("rename to", &self.path.join(to), Errno::EEXIST));
+                }
+                self.rename(from, to)
+            }
+            other => other.map_err(|error| at_path("rename to", &self.path.join(to), error)),
+        }
     }
 
     /// Swaps two names in one step, the only one that no crash and no reader sees half done.
@@ -263,11 +278,6 @@ impl Dir {
         &self.path
     }
 
-    /// Another handle on the same directory.
-    pub fn try_clone(&self) -> io::Result<Dir> {
-        Ok(Dir { fd: self.fd.try_clone()?, path: self.path.clone() })
-    }
-
     fn on<T>(&self, tried: &str, name: &OsStr, call: impl FnOnce(&OsStr) -> nix::Result<T>) -> io::Result<T> {
         let path = self.checked(tried, name)?;
         call(name).map_err(|errno| at_path(tried, &path, errno))
@@ -288,6 +298,11 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether the file system (EINVAL) or the kernel (ENOSYS) knows no flags for a rename.
+pub(super) fn knows_no_flags(error: &io::Error) -> bool {
+    [Errno::EINVAL, Errno::ENOSYS].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
 }
 
 fn directory_flags() -> OFlag {

@@ -15,8 +15,9 @@ use std::thread;
 /// Why the work was not done; it was not begun.
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
-    /// We may not make namespaces or mounts here: not root, or a container without that right.
-    #[error("no permission for a private view of the file system (CAP_SYS_ADMIN)")]
+    /// We may not make namespaces or mounts here: not root, a container without that right, or a
+    /// system where they are switched off.
+    #[error("no private view of the file system is allowed here (CAP_SYS_ADMIN, user.max_mnt_namespaces)")]
     NotPermitted,
     /// The thread or the namespace could not be made.
     #[error("cannot make a private view of the file system")]
@@ -67,19 +68,21 @@ fn overlay(binds: &[(PathBuf, PathBuf)]) -> Result<(), OverlayError> {
     std::env::set_current_dir(&here).or_else(|_| std::env::set_current_dir("/")).map_err(OverlayError::Namespace)
 }
 
-/// EACCES is how security modules refuse a mount to root.
+/// EACCES is how security modules refuse a mount to root; ENOSPC, that `user.max_mnt_namespaces` is
+/// reached, which is how some switch namespaces off; EINVAL and ENOSYS, that the kernel has none.
 fn namespace_error(errno: Errno) -> OverlayError {
     match errno {
-        Errno::EPERM | Errno::EACCES => OverlayError::NotPermitted,
+        Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EINVAL | Errno::ENOSYS => OverlayError::NotPermitted,
         errno => OverlayError::Namespace(errno.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{OverlayError, with_overlaid};
+    use super::{OverlayError, namespace_error, with_overlaid};
     use crate::model::deadline::Deadline;
     use crate::sys::process::Run;
+    use nix::errno::Errno;
     use std::fs;
     use std::path::PathBuf;
     use std::sync::mpsc;
@@ -140,6 +143,14 @@ mod tests {
             Err(other) => panic!("{NEEDS_ROOT}: {other}"),
             Ok(()) => unreachable!(),
         }
+    }
+
+    #[test]
+    fn a_system_without_namespaces_is_no_failure() {
+        for errno in [Errno::EPERM, Errno::EACCES, Errno::ENOSPC, Errno::EINVAL, Errno::ENOSYS] {
+            assert!(matches!(namespace_error(errno), OverlayError::NotPermitted), "{errno}");
+        }
+        assert!(matches!(namespace_error(Errno::ENOMEM), OverlayError::Namespace(_)));
     }
 
     #[test]

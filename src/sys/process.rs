@@ -50,8 +50,6 @@ pub struct Run<'a> {
     pub deadline: Deadline,
     /// How many bytes of output are kept: the last ones, since the error is at the end.
     pub output_cap: usize,
-    /// Variables added to the cleaned environment.
-    pub env: Vec<(String, String)>,
 }
 
 /// A program that ended by itself, well or not.
@@ -97,14 +95,7 @@ pub enum RunError {
 impl<'a> Run<'a> {
     /// A program with the usual cap and environment.
     pub fn new(argv: &'a [String], deadline: Deadline) -> Self {
-        Run { argv, deadline, output_cap: OUTPUT_CAP, env: Vec::new() }
-    }
-
-    /// With one more variable.
-    #[must_use]
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.env.push((name.into(), value.into()));
-        self
+        Run { argv, deadline, output_cap: OUTPUT_CAP }
     }
 
     /// Runs it to its end or to the deadline.
@@ -125,7 +116,6 @@ impl<'a> Run<'a> {
             self.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program given"))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(child_env(std::env::vars_os()));
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write).process_group(0);
         let group = Group { child: command.spawn()?, reaped: false };
         // It holds our copies of the writing end, and with them the pipe would never end.

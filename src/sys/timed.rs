@@ -57,22 +57,12 @@ impl<R: AsFd + Read> TimedReader<R> {
     pub fn new(inner: R, deadline: &SharedDeadline) -> Self {
         TimedReader { inner, deadline: deadline.clone() }
     }
-
-    /// Moves the deadline, for all that share it.
-    pub fn set_deadline(&mut self, deadline: Deadline) {
-        self.deadline.set(deadline);
-    }
 }
 
 impl<W: AsFd + Write> TimedWriter<W> {
     /// Writes there, until then.
     pub fn new(inner: W, deadline: &SharedDeadline) -> Self {
         TimedWriter { inner, deadline: deadline.clone() }
-    }
-
-    /// Moves the deadline, for all that share it.
-    pub fn set_deadline(&mut self, deadline: Deadline) {
-        self.deadline.set(deadline);
     }
 }
 
@@ -159,7 +149,7 @@ mod tests {
         let mut timed = TimedReader::new(read, &deadline);
         let (answer, mut timed) = bounded(move || (timed.read(&mut [0; 8]), timed));
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::TimedOut);
-        timed.set_deadline(Deadline::after(Duration::from_secs(20)));
+        deadline.set(Deadline::after(Duration::from_secs(20)));
         drop(write);
         assert_eq!(timed.read(&mut [0; 8]).unwrap(), 0);
     }

@@ -45,9 +45,10 @@ impl From<io::Error> for FrameError {
     }
 }
 
-/// One message as a frame, ready to be written. Wiped from memory afterwards: it may hold a key.
+/// One message as a frame, ready to be written. It is wiped from memory afterwards: it may hold a key.
 pub fn encode(message: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, FrameError> {
-    // Reserved at once: a growing vector would leave unwiped copies of a key behind.
+    // Room for any usual bundle: a vector that grows leaves an unwiped copy behind, and a message
+    // that is larger than this does so.
     let mut frame = Zeroizing::new(Vec::with_capacity(FRAME_AT_MOST / 8));
     frame.extend([0; 4]);
     serde_json::to_writer(&mut *frame, message).map_err(|error| FrameError::Malformed(error.to_string()))?;

@@ -94,8 +94,9 @@ impl FromStr for JoinedPath {
         if directory.contains(Self::MARK) || file.matches(Self::MARK).count() != 1 {
             return Err(wrong("does not hold {lineage} exactly once in its file name"));
         }
-        // A lineage's name has at most 200 bytes, a file's 255, and the new file needs a name of its own first.
-        if file.len() - Self::MARK.len() > 32 {
+        // A lineage's name has at most 200 bytes, a file's 255, and the new file is first written
+        // under `.NAME.stage-` and 32 hexadecimal digits.
+        if file.len() - Self::MARK.len() > 255 - 200 - (".".len() + ".stage-".len() + 32) {
             return Err(wrong("has a file name that is too long beside {lineage}"));
         }
         Ok(JoinedPath(text.to_owned()))
@@ -150,6 +151,11 @@ mod tests {
         ] {
             assert!(bad.parse::<JoinedPath>().is_err(), "{bad:?} was accepted");
         }
+        let longest = format!("/etc/{}{{lineage}}", "x".repeat(15));
+        let longest = longest.parse::<JoinedPath>().unwrap().path(&"y".repeat(200).parse().unwrap());
+        let staged = format!(".{}.stage-{:032x}", longest.file_name().unwrap().to_str().unwrap(), 0);
+        assert_eq!(staged.len(), 255);
+        assert!(format!("/etc/{}{{lineage}}", "x".repeat(16)).parse::<JoinedPath>().is_err());
     }
 
     #[test]

@@ -191,3 +191,45 @@ fn a_record_without_a_file_is_forgotten() {
     assert!(site.withdraw().is_empty());
     assert!(!site.path("state/challenges").join(TOKEN).exists());
 }
+
+#[test]
+fn a_damaged_record_ages_by_its_file_and_goes_with_its_challenge() {
+    let site = Site::new();
+    assert!(site.publish().is_empty());
+    let entry = site.path("state/challenges").join(TOKEN);
+    fs::write(&entry, "{torn").unwrap();
+    assert!(site.with(|webroots| webroots.withdraw(&[])).is_empty());
+    assert!(site.file().exists() && entry.exists(), "younger than the limit");
+    let then = std::time::SystemTime::now() - Duration::from_secs(7200);
+    fs::File::options().write(true).open(&entry).unwrap().set_modified(then).unwrap();
+    assert!(site.with(|webroots| webroots.withdraw(&[])).is_empty());
+    assert!(!site.file().exists() && !entry.exists());
+}
+
+#[test]
+fn a_full_ledger_says_where_and_takes_known_tokens_only() {
+    let site = Site::new();
+    assert!(site.publish().is_empty());
+    let ledger = site.path("state/challenges");
+    for number in 1..1000 {
+        fs::write(ledger.join(format!("{number:043}")), "").unwrap();
+    }
+    assert!(site.publish().is_empty(), "known already");
+    let token = "x".repeat(43);
+    let other =
+        Challenge::new("a.example".parse().unwrap(), token.parse().unwrap(), &format!("{token}.{PRINT}")).unwrap();
+    let failures = site.with(|webroots| webroots.publish(&[other]));
+    let cause = &failures[0].cause;
+    assert!(cause.contains("/state/challenges") && cause.contains("challenge.keep_tokens"), "{cause}");
+    assert_eq!(fs::read_dir(ledger).unwrap().count(), 1000);
+}
+
+#[test]
+fn another_nodes_writer_in_a_shared_webroot_keeps_its_file() {
+    let site = Site::new();
+    assert!(site.publish().is_empty());
+    let at_work = site.file().with_file_name(".certcast-0123456789abcdef.tmp");
+    fs::write(&at_work, "").unwrap();
+    assert!(site.withdraw().is_empty());
+    assert!(at_work.exists());
+}

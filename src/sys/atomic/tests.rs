@@ -1,9 +1,13 @@
-use super::{Attributes, Temp, append_synced, is_temp_name, remove_leftovers, replace, replace_path, write_new};
+use super::{
+    Attributes, Temp, append_synced, is_temp_name, remove_leftovers, remove_leftovers_older_than, replace,
+    replace_path, write_new,
+};
 use crate::sys::dir::Dir;
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 const PRIVATE: Attributes = Attributes { mode: 0o600, owner: None };
 
@@ -98,6 +102,17 @@ fn only_our_own_leftovers_are_removed() {
     assert_eq!(remove_leftovers(&dir).unwrap(), 1);
     assert_eq!(names(&dir).len(), 6);
     assert_eq!(remove_leftovers(&dir).unwrap(), 0);
+}
+
+#[test]
+fn the_file_of_a_writer_at_work_elsewhere_stays() {
+    let (temp, dir) = made();
+    let hour = Duration::from_secs(3600);
+    let [young, old] = [".certcast-0123456789abcdef.tmp", ".certcast-0123456789abcdee.tmp"];
+    fs::write(temp.path().join(young), "").unwrap();
+    File::create(temp.path().join(old)).unwrap().set_modified(SystemTime::now() - 2 * hour).unwrap();
+    assert_eq!(remove_leftovers_older_than(&dir, hour).unwrap(), 1);
+    assert_eq!(names(&dir), [young]);
 }
 
 #[test]

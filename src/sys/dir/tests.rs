@@ -94,6 +94,22 @@ fn rename_noreplace_never_overwrites() {
 }
 
 #[test]
+fn where_the_file_system_knows_no_flags_a_rename_still_never_overwrites() {
+    for errno in [Errno::EINVAL, Errno::ENOSYS] {
+        let (temp, dir) = made();
+        fs::write(temp.path().join("a"), "a").unwrap();
+        fs::write(temp.path().join("b"), "b").unwrap();
+        let refused = || Err(std::io::Error::from(errno));
+        let answer = dir.or_look_and_rename(refused(), "a".as_ref(), "b".as_ref());
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(temp.path().join("b")).unwrap(), "b");
+        dir.or_look_and_rename(refused(), "a".as_ref(), "c".as_ref()).unwrap();
+        assert_eq!(fs::read_to_string(temp.path().join("c")).unwrap(), "a");
+        assert!(!temp.path().join("a").exists());
+    }
+}
+
+#[test]
 fn remove_tree_refuses_depth_and_links_and_leaves_targets_alone() {
     let (temp, dir) = made();
     let outside = tempfile::tempdir().unwrap();

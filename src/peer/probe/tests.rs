@@ -1,0 +1,99 @@
+use std::net::TcpListener;
+use std::time::Instant;
+
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::SslContextBuilder;
+use openssl::x509::{X509, X509NameBuilder};
+
+use super::*;
+
+fn key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+fn certificate(key: &PKey<Private>) -> X509 {
+    let mut name = X509NameBuilder::new().unwrap();
+    name.append_entry_by_nid(Nid::COMMONNAME, "a.example").unwrap();
+    let name = name.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(key).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    builder.sign(key, MessageDigest::sha256()).unwrap();
+    builder.build()
+}
+
+fn server(key: &PKey<Private>, certificate: &X509) -> SslContext {
+    let mut builder: SslContextBuilder = SslContext::builder(SslMethod::tls_server()).unwrap();
+    builder.set_certificate(certificate).unwrap();
+    builder.set_private_key(key).unwrap();
+    builder.build()
+}
+
+fn expected(listener: &TcpListener) -> Expectation {
+    Expectation { address: listener.local_addr().unwrap(), name: "a.example".parse().unwrap() }
+}
+
+fn seconds(seconds: u64) -> Deadline {
+    Deadline::after(Duration::from_secs(seconds))
+}
+
+#[test]
+fn one_old_leaf_between_new_ones_begins_the_row_anew() {
+    let (old_key, new_key) = (key(), key());
+    let (old, new) = (certificate(&old_key), certificate(&new_key));
+    let contexts = [server(&old_key, &old), server(&new_key, &new)];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    let leaf = Digest::of(&new.to_der().unwrap());
+    // Two old workers still answer: the second of them after two matches.
+    let shows = [0, 1, 1, 0, 1, 1, 1];
+    let serving = thread::spawn(move || {
+        for which in shows {
+            let (stream, _) = listener.accept().unwrap();
+            _ = Ssl::new(&contexts[which]).unwrap().accept(stream);
+        }
+    });
+    assert_eq!(wait_for(&[place], leaf, seconds(20)), Ok(()));
+    // It ends only when every one of the seven was asked for.
+    let asked = Instant::now();
+    while !serving.is_finished() && asked.elapsed() < Duration::from_secs(5) {
+        thread::yield_now();
+    }
+    assert!(serving.is_finished(), "a row with a gap was taken for a row");
+}
+
+#[test]
+fn a_listener_that_drips_is_left_at_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The head of a long record, then a byte at a time: each read succeeds, the handshake never ends.
+        let mut result = stream.write_all(b"\x16\x03\x03\x40\x00");
+        while result.is_ok() {
+            thread::sleep(Duration::from_millis(20));
+            result = stream.write_all(b"x");
+        }
+    });
+    let begun = Instant::now();
+    let shown = Client::new().handshake(&place, Deadline::after(Duration::from_millis(300)));
+    assert!(matches!(shown, Shown::NoCertificate(_)), "{shown:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn very_many_names_are_not_all_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || while listener.accept().is_ok() {});
+    let names: Vec<Identifier> = (0..1000).map(|n| format!("n{n}.example").parse().unwrap()).collect();
+    assert_eq!(look(&[address], &names, seconds(20)).len(), NAMES_AT_MOST);
+}
