@@ -6,21 +6,26 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::challenge::{Challenge, Token};
+use crate::model::deadline::Deadline;
 use crate::model::names::NodeName;
 use crate::sys::ancestry::{self, ProcessId};
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::Dir;
+use crate::sys::lock::Lock;
 use crate::wire::message::{CHALLENGES_AT_MOST, Withdrawal};
 
 const RECORD_AT_MOST: u64 = 16 * 1024;
 const PUBLISHED: &str = ".published";
+const LOCK: &str = "challenges-primary.lock";
+/// How often a removal is tried that others take part in.
+const REMOVED_AT_MOST: u32 = 100;
 const CLEANED: &str = ".cleaned-";
 /// A run that is older than this is nobody's, also when the process it is known by still lives.
 const RUN_AT_MOST: i64 = 24 * 3600;
@@ -43,6 +48,7 @@ pub enum Progress {
 /// The records, one file each, durable when a call returns.
 #[derive(Debug)]
 pub struct Runs {
+    state: PathBuf,
     runs: Dir,
     owed: Dir,
 }
@@ -52,8 +58,9 @@ impl Runs {
     pub fn open(state: &Path) -> io::Result<Runs> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
-        let state = Dir::open(state)?;
-        Ok(Runs { runs: state.create_beneath("runs", 0o700)?, owed: state.create_beneath("owed", 0o700)? })
+        let dir = Dir::open(state)?;
+        let (runs, owed) = (dir.create_beneath("runs", 0o700)?, dir.create_beneath("owed", 0o700)?);
+        Ok(Runs { state: state.to_owned(), runs, owed })
     }
 
     /// Records a challenge of a run.
@@ -101,20 +108,42 @@ impl Runs {
 
     /// Forgets a run: in one step, so that a kill midway does not leave half of its marks.
     pub fn forget(&self, run: &ProcessId) -> io::Result<()> {
-        let forgotten = format!("{FORGOTTEN}{run}");
-        match self.runs.rename_noreplace(run.to_string(), &forgotten) {
-            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
-                return Err(error);
-            }
+        // What an earlier call left, this run's own included, would be in the way.
+        self.remove_forgotten()?;
+        match self.runs.rename(run.to_string(), format!("{FORGOTTEN}{run}")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         self.runs.sync()?;
+        self.remove_forgotten()
+    }
+
+    /// Another process may be removing the same: what is gone is what was wanted.
+    fn remove_forgotten(&self) -> io::Result<()> {
         for name in self.runs.entries()? {
-            if name.to_str().is_some_and(|name| name.starts_with(FORGOTTEN)) {
-                self.runs.remove_tree(name)?;
+            if !name.to_str().is_some_and(|name| name.starts_with(FORGOTTEN)) {
+                continue;
+            }
+            let mut tries = 0;
+            while let Err(error) = self.runs.remove_tree(&name) {
+                tries += 1;
+                // The other one was faster with a file of it, or has renamed another run's remains to this place.
+                let raced = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty);
+                if !raced || tries == REMOVED_AT_MOST {
+                    return Err(error);
+                }
+                if !self.runs.exists(&name)? {
+                    break;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Keeps other processes from publishing or withdrawing: a withdrawal that was read before a token was published
+    /// again must not be done after it.
+    pub fn hold(&self, deadline: Deadline) -> io::Result<Lock> {
+        Lock::acquire(&self.state.join(LOCK), deadline)
     }
 
     /// Runs whose certbot is no longer alive, with what they recorded: nobody will clean up after them.
@@ -216,6 +245,24 @@ mod tests {
         assert!(runs.challenges(&run).unwrap().is_empty());
         runs.forget(&run).unwrap();
         assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn many_may_forget_the_same_at_once_and_what_an_earlier_call_left_is_no_obstacle() {
+        let (home, runs, run) = runs();
+        for _ in 0..30 {
+            for n in 1..=9 {
+                runs.record(&run, &challenge(n)).unwrap();
+            }
+            let left = home.path().join("runs").join(format!("{FORGOTTEN}{run}"));
+            fs::create_dir(&left).unwrap();
+            fs::write(left.join("x"), "").unwrap();
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| runs.forget(&run))).collect();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+            assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
+        }
     }
 
     #[test]
