@@ -10,7 +10,7 @@ use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::fleet::{Fleet, Member, Places};
-use crate::primary::line::{First, Line, Staged};
+use crate::primary::line::{First, Line, Patience, Staged};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
 use crate::primary::rollout::{self, Part, Rules};
@@ -112,8 +112,12 @@ impl<'c> Courier<'c> {
             places.with(|| line.open());
             line.stage(|| self.prepare(parcel, name.clone()))
         };
+        let was_lost = |node: &NodeName| {
+            let record = record::read(&self.config.node.state, node, &parcel.lineage.name);
+            record.is_some_and(|record| matches!(record.outcome, Outcome::Pending { .. }))
+        };
         let mut round = Vec::new();
-        let parts = rollout::roll_out(lines, rules, stage, || {
+        let parts = rollout::roll_out(lines, rules, was_lost, stage, || {
             let own = self.settle_own(parcel, deadline);
             let in_sync = own.outcome.as_ref().is_none_or(Outcome::is_in_sync);
             let why = format!("held back: the services on {} did not take this certificate", own.node);
@@ -129,7 +133,7 @@ impl<'c> Courier<'c> {
         let prepare = || self.prepare(parcel, parcel.lineage.name.clone());
         let mut line = Line::new(&self.config.node.name, member, First::Prepare(Box::new(prepare())), deadline);
         let part = match line.stage(prepare) {
-            Staged::Waiting => Part::Concluded(line.commit()),
+            Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
             Staged::Planned(changes) => Part::Planned(changes),
             Staged::Ended(outcome) => Part::Concluded(outcome),
         };
