@@ -5,7 +5,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::escape::{escaped, escaped_up_to};
-use super::exit_code::ExitCode;
 
 /// How much of a cause is shown and stored, in characters: with its own causes, and a remedy to paste.
 const CAUSE_AT_MOST: usize = 2000;
@@ -109,15 +108,6 @@ impl Outcome {
             Outcome::RolledBack { step, cause } => Outcome::RolledBack { step, cause: text(cause) },
             Outcome::Pending { cause } => Outcome::Pending { cause: text(cause) },
             Outcome::Stuck { cause, remedy } => Outcome::Stuck { cause: text(cause), remedy: escaped_lines(&remedy) },
-        }
-    }
-
-    /// The exit code of a run in which this was the worst outcome.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            Outcome::Applied { .. } | Outcome::Unchanged => ExitCode::Done,
-            Outcome::Refused { .. } | Outcome::RolledBack { .. } | Outcome::Pending { .. } => ExitCode::Partly,
-            Outcome::Stuck { .. } => ExitCode::Stuck,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Bringing nodes to the primary's lineages: compare, the own services first, then the rollout.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub struct Manner {
 pub struct Courier<'c> {
     /// The configuration.
     pub config: &'c Config,
+    /// certbot's directory.
+    pub letsencrypt: &'c Path,
     /// The site.
     pub fleet: &'c Fleet,
     /// How to deliver.
@@ -154,8 +157,15 @@ impl<'c> Courier<'c> {
         }
     }
 
+    /// The present lineage that has this one's name on the peers (`deploy.rename`): sending both would never converge.
+    /// The own node's services still get this one.
+    pub fn superseded_by(&self, name: &LineageName) -> Option<&'c LineageName> {
+        self.config.deploy.superseded_by(name, |other| self.letsencrypt.join("live").join(other.as_str()).is_dir())
+    }
+
     fn wants(&self, member: &Member, lineage: &Lineage) -> bool {
-        self.config.deploy.wants(&lineage.name) && member.wants(&lineage.name)
+        let superseded = self.superseded_by(&lineage.name).is_some_and(|other| member.wants(other));
+        self.config.deploy.wants(&lineage.name) && member.wants(&lineage.name) && !superseded
     }
 
     fn name_on_peers(&self, lineage: &Lineage) -> LineageName {
