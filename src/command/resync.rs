@@ -44,7 +44,9 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let wishes = Wishes { force, adopt, dry_run };
     let courier =
         Courier { config, letsencrypt: &config.node.letsencrypt, fleet, manner: Manner { wishes, is_fresh: false } };
-    lineages.iter().for_each(|lineage| report::warn_of_rival(&courier, &lineage.name));
+    for lineage in &lineages {
+        report::warn_of_rival(&courier, &lineage.name);
+    }
     let deliveries = courier.deliver(&lineages, peers)?;
     let code = report::exit_code(&deliveries, code == ExitCode::Refused);
     print(&deliveries, arguments, code)?;

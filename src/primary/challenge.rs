@@ -49,7 +49,7 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Runs {
     state: PathBuf,
-    runs: Dir,
+    recorded: Dir,
     owed: Dir,
 }
 
@@ -59,13 +59,13 @@ impl Runs {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
         let dir = Dir::open(state)?;
-        let (runs, owed) = (dir.create_beneath("runs", 0o700)?, dir.create_beneath("owed", 0o700)?);
-        Ok(Runs { state: state.to_owned(), runs, owed })
+        let (recorded, owed) = (dir.create_beneath("runs", 0o700)?, dir.create_beneath("owed", 0o700)?);
+        Ok(Runs { state: state.to_owned(), recorded, owed })
     }
 
     /// Records a challenge of a run.
     pub fn record(&self, run: &ProcessId, challenge: &Challenge) -> io::Result<()> {
-        let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
+        let dir = self.recorded.create_beneath(run.to_string(), 0o700)?;
         // Each challenge has at most two files.
         dir.entries_up_to(2 * CHALLENGES_AT_MOST)?;
         // A token asked for again is to be cleaned again.
@@ -75,7 +75,7 @@ impl Runs {
 
     /// All challenges recorded for a run.
     pub fn challenges(&self, run: &ProcessId) -> io::Result<Vec<Challenge>> {
-        match self.runs.open_beneath(run.to_string()) {
+        match self.recorded.open_beneath(run.to_string()) {
             Ok(dir) => read_all(&dir),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -84,18 +84,18 @@ impl Runs {
 
     /// Notes that a run's challenges are about to be on nodes.
     pub fn mark_published(&self, run: &ProcessId) -> io::Result<()> {
-        write(&self.runs.create_beneath(run.to_string(), 0o700)?, PUBLISHED, &())
+        write(&self.recorded.create_beneath(run.to_string(), 0o700)?, PUBLISHED, &())
     }
 
     /// Whether a run's challenges may be on nodes.
     pub fn is_published(&self, run: &ProcessId) -> bool {
-        let dir = self.runs.open_beneath(run.to_string());
+        let dir = self.recorded.open_beneath(run.to_string());
         dir.is_ok_and(|dir| dir.exists(PUBLISHED).unwrap_or(true))
     }
 
     /// Notes that certbot is done with a challenge. Independent of the order of calls.
     pub fn mark_cleaned(&self, run: &ProcessId, token: &Token) -> io::Result<Progress> {
-        let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
+        let dir = self.recorded.create_beneath(run.to_string(), 0o700)?;
         write(&dir, &format!("{CLEANED}{token}"), &())?;
         let challenges: Vec<Challenge> = read_all(&dir)?;
         for challenge in &challenges {
@@ -110,29 +110,29 @@ impl Runs {
     pub fn forget(&self, run: &ProcessId) -> io::Result<()> {
         // What an earlier call left, this run's own included, would be in the way.
         self.remove_forgotten()?;
-        match self.runs.rename(run.to_string(), format!("{FORGOTTEN}{run}")) {
+        match self.recorded.rename(run.to_string(), format!("{FORGOTTEN}{run}")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.runs.sync()?;
+        self.recorded.sync()?;
         self.remove_forgotten()
     }
 
     /// Another process may be removing the same: what is gone is what was wanted.
     fn remove_forgotten(&self) -> io::Result<()> {
-        for name in self.runs.entries()? {
+        for name in self.recorded.entries()? {
             if !name.to_str().is_some_and(|name| name.starts_with(FORGOTTEN)) {
                 continue;
             }
             let mut tries = 0;
-            while let Err(error) = self.runs.remove_tree(&name) {
+            while let Err(error) = self.recorded.remove_tree(&name) {
                 tries += 1;
                 // The other one was faster with a file of it, or has renamed another run's remains to this place.
                 let raced = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty);
                 if !raced || tries == REMOVED_AT_MOST {
                     return Err(error);
                 }
-                if !self.runs.exists(&name)? {
+                if !self.recorded.exists(&name)? {
                     break;
                 }
             }
@@ -148,11 +148,11 @@ impl Runs {
 
     /// Runs whose certbot is no longer alive, with what they recorded: nobody will clean up after them.
     pub fn orphans(&self) -> Vec<(ProcessId, Vec<Challenge>)> {
-        let names = self.runs.entries().unwrap_or_default();
+        let names = self.recorded.entries().unwrap_or_default();
         let runs = names.iter().filter_map(|name| name.to_str()?.parse::<ProcessId>().ok());
         let now = jiff::Timestamp::now().as_second();
         let is_old = |run: &ProcessId| {
-            let stat = self.runs.stat(run.to_string());
+            let stat = self.recorded.stat(run.to_string());
             stat.is_ok_and(|stat| now.saturating_sub(stat.modified) > RUN_AT_MOST)
         };
         runs.filter(|run| !ancestry::is_alive(run) || is_old(run))
@@ -259,7 +259,9 @@ mod tests {
             fs::write(left.join("x"), "").unwrap();
             std::thread::scope(|scope| {
                 let all: Vec<_> = (0..4).map(|_| scope.spawn(|| runs.forget(&run))).collect();
-                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+                for one in all {
+                    one.join().unwrap().unwrap();
+                }
             });
             assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
         }
