@@ -62,6 +62,7 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
         return Ok(Vec::new());
     }
     let fleet = Fleet::of(config, config_path)?;
+    let _held = runs.hold(Deadline::after(config.challenge.budget))?;
     publication::adopt_orphans(&fleet, &runs)?;
     let challenges = runs.challenges(&run)?;
     runs.mark_published(&run)?;

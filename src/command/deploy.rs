@@ -29,15 +29,16 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
     let now = jiff::Timestamp::now().as_second();
     let lineage = Lineage::read(&call.letsencrypt, &call.lineage, now).map_err(Failure::refused)?;
     let fleet = Fleet::of(&config, config_path)?.with_letsencrypt(&call.letsencrypt);
-    let courier =
-        Courier { config: &config, fleet: &fleet, manner: Manner { wishes: Wishes::default(), is_fresh: true } };
+    let manner = Manner { wishes: Wishes::default(), is_fresh: true };
+    let courier = Courier { config: &config, letsencrypt: &call.letsencrypt, fleet: &fleet, manner };
+    report::warn_of_rival(&courier, &call.lineage);
     let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>())?;
     let failed = |delivery: &&Delivery| delivery.outcome.as_ref().is_some_and(|outcome| !outcome.is_in_sync());
     for line in deliveries.iter().filter(failed).flat_map(report::lines) {
         report::complain(&line);
     }
-    let code = report::exit_code(&deliveries);
-    if code == ExitCode::Partly {
+    let code = report::exit_code(&deliveries, false);
+    if matches!(code, ExitCode::Partly | ExitCode::Failed) {
         report::complain("what is missing is done by 'certcast resync', by hand or by its timer");
     }
     Ok(code)

@@ -42,13 +42,18 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let (lineages, code) = chosen_lineages(config, arguments)?;
     let WishArguments { force, adopt, dry_run } = arguments.wishes;
     let wishes = Wishes { force, adopt, dry_run };
-    let courier = Courier { config, fleet, manner: Manner { wishes, is_fresh: false } };
+    let courier =
+        Courier { config, letsencrypt: &config.node.letsencrypt, fleet, manner: Manner { wishes, is_fresh: false } };
+    for lineage in &lineages {
+        report::warn_of_rival(&courier, &lineage.name);
+    }
     let deliveries = courier.deliver(&lineages, peers)?;
-    print(&deliveries, arguments)?;
-    Ok(code.max(report::exit_code(&deliveries)))
+    let code = report::exit_code(&deliveries, code == ExitCode::Refused);
+    print(&deliveries, arguments, code)?;
+    Ok(code)
 }
 
-fn print(deliveries: &[Delivery], arguments: &Resync) -> Result<(), Failure> {
+fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<(), Failure> {
     if arguments.json {
         report::line(&serde_json::to_string_pretty(deliveries).map_err(anyhow::Error::from)?);
         return Ok(());
@@ -57,7 +62,9 @@ fn print(deliveries: &[Delivery], arguments: &Resync) -> Result<(), Failure> {
     for line in &lines {
         report::line(line);
     }
-    if lines.is_empty() {
+    if deliveries.is_empty() && code == ExitCode::Done {
+        report::line("there is no lineage to compare");
+    } else if lines.is_empty() && code == ExitCode::Done {
         report::line("everything is in line");
     }
     Ok(())
@@ -80,7 +87,7 @@ fn chosen_lineages(config: &Config, arguments: &Resync) -> Result<(Vec<Lineage>,
     let letsencrypt = &config.node.letsencrypt;
     let names = match arguments.lineages.as_slice() {
         [] => lineage::all(letsencrypt).map_err(Failure::refused)?,
-        names => names.to_vec(),
+        names => names.iter().map(|name| wanted(config, name)).collect::<Result<_, _>>()?,
     };
     let mut lineages = Vec::new();
     let mut code = ExitCode::Done;
@@ -94,6 +101,12 @@ fn chosen_lineages(config: &Config, arguments: &Resync) -> Result<(Vec<Lineage>,
         }
     }
     Ok((lineages, code))
+}
+
+/// A person who names a lineage is told that it would not be sent.
+fn wanted(config: &Config, name: &LineageName) -> Result<LineageName, Failure> {
+    let unwanted = || Failure::usage(anyhow!("{name}: not rolled out: no pattern in deploy.lineages matches it"));
+    if config.deploy.wants(name) { Ok(name.clone()) } else { Err(unwanted()) }
 }
 
 fn read_patiently(letsencrypt: &Path, name: &LineageName) -> Result<Lineage, LineageError> {

@@ -13,18 +13,30 @@ pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (shown, c) in self.0.trim_end().chars().enumerate() {
-            if shown == SHOWN_AT_MOST {
-                return write!(f, "… ({} bytes in all)", self.0.len());
-            }
-            if is_harmless(c) {
-                write!(f, "{c}")?;
-            } else {
-                write!(f, "{}", c.escape_unicode())?;
-            }
-        }
-        Ok(())
+        write_up_to(f, self.0, SHOWN_AT_MOST)
     }
+}
+
+fn write_up_to(f: &mut impl fmt::Write, text: &str, at_most: usize) -> fmt::Result {
+    for (shown, c) in text.trim_end().chars().enumerate() {
+        if shown == at_most {
+            return write!(f, "… ({} bytes in all)", text.len());
+        }
+        if is_harmless(c) {
+            f.write_char(c)?;
+        } else {
+            write!(f, "{}", c.escape_unicode())?;
+        }
+    }
+    Ok(())
+}
+
+/// [`escaped`] with another limit, in characters, for text that was put together of several.
+pub fn escaped_up_to(text: &str, at_most: usize) -> String {
+    let mut shown = String::new();
+    // A string takes whatever is written to it.
+    _ = write_up_to(&mut shown, text, at_most);
+    shown
 }
 
 /// The owned form of [`Escaped`], for messages that outlive the text.

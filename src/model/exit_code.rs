@@ -6,7 +6,7 @@
 pub enum ExitCode {
     /// Everything asked for is done.
     Done = 0,
-    /// It failed.
+    /// It failed: no node is in line.
     Failed = 1,
     /// The command line or the configuration is wrong; nothing was tried.
     Usage = 2,

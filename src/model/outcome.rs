@@ -4,8 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::escape::escaped;
-use super::exit_code::ExitCode;
+use super::escape::{escaped, escaped_up_to};
+
+/// How much of a cause is shown and stored, in characters: with its own causes, and a remedy to paste.
+const CAUSE_AT_MOST: usize = 2000;
+/// How many lines of another node are shown and stored.
+const LINES_AT_MOST: usize = 200;
 
 /// What became of one lineage on one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,12 +97,17 @@ impl fmt::Display for Step {
 }
 
 impl Outcome {
-    /// The exit code of a run in which this was the worst outcome.
-    pub fn exit_code(&self) -> ExitCode {
+    /// The same with its texts as they may be shown and stored: escaped, and none of them large.
+    #[must_use]
+    pub fn harmless(self) -> Outcome {
+        let text = |text: String| escaped_up_to(&text, CAUSE_AT_MOST);
         match self {
-            Outcome::Applied { .. } | Outcome::Unchanged => ExitCode::Done,
-            Outcome::Refused { .. } | Outcome::RolledBack { .. } | Outcome::Pending { .. } => ExitCode::Partly,
-            Outcome::Stuck { .. } => ExitCode::Stuck,
+            Outcome::Applied { notes } => Outcome::Applied { notes: escaped_lines(&notes) },
+            Outcome::Unchanged => Outcome::Unchanged,
+            Outcome::Refused { step, cause } => Outcome::Refused { step, cause: text(cause) },
+            Outcome::RolledBack { step, cause } => Outcome::RolledBack { step, cause: text(cause) },
+            Outcome::Pending { cause } => Outcome::Pending { cause: text(cause) },
+            Outcome::Stuck { cause, remedy } => Outcome::Stuck { cause: text(cause), remedy: escaped_lines(&remedy) },
         }
     }
 
@@ -108,20 +117,32 @@ impl Outcome {
     }
 }
 
+/// Lines of another node, escaped; the first few hundred at most.
+pub fn escaped_lines(lines: &[String]) -> Vec<String> {
+    lines.iter().take(LINES_AT_MOST).map(|line| escaped(line)).collect()
+}
+
 /// One line; causes may come from another node, so they are escaped here.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Outcome::Applied { notes } if notes.is_empty() => f.write_str("applied"),
-            Outcome::Applied { notes } => write!(f, "applied ({})", escaped(&notes.join("; "))),
+            Outcome::Applied { notes } => write!(f, "applied ({})", escaped_up_to(&notes.join("; "), CAUSE_AT_MOST)),
             Outcome::Unchanged => f.write_str("unchanged"),
-            Outcome::Refused { step, cause } => write!(f, "refused at {step}, nothing changed: {}", escaped(cause)),
-            Outcome::RolledBack { step, cause } => {
-                write!(f, "rolled back after {step}, as before: {}", escaped(cause))
+            Outcome::Refused { step, cause } => {
+                write!(f, "refused at {step}, nothing changed: {}", escaped_up_to(cause, CAUSE_AT_MOST))
             }
-            Outcome::Pending { cause } => write!(f, "pending: {}", escaped(cause)),
+            Outcome::RolledBack { step, cause } => {
+                write!(f, "rolled back after {step}, as before: {}", escaped_up_to(cause, CAUSE_AT_MOST))
+            }
+            Outcome::Pending { cause } => write!(f, "pending: {}", escaped_up_to(cause, CAUSE_AT_MOST)),
             Outcome::Stuck { cause, remedy } => {
-                write!(f, "stuck: {}; run there: {}", escaped(cause), escaped(&remedy.join(" ; ")))
+                write!(
+                    f,
+                    "stuck: {}; run there: {}",
+                    escaped_up_to(cause, CAUSE_AT_MOST),
+                    escaped_up_to(&remedy.join(" ; "), CAUSE_AT_MOST)
+                )
             }
         }
     }

@@ -6,21 +6,26 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::challenge::{Challenge, Token};
+use crate::model::deadline::Deadline;
 use crate::model::names::NodeName;
 use crate::sys::ancestry::{self, ProcessId};
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::Dir;
+use crate::sys::lock::Lock;
 use crate::wire::message::{CHALLENGES_AT_MOST, Withdrawal};
 
 const RECORD_AT_MOST: u64 = 16 * 1024;
 const PUBLISHED: &str = ".published";
+const LOCK: &str = "challenges-primary.lock";
+/// How often a removal is tried that others take part in.
+const REMOVED_AT_MOST: u32 = 100;
 const CLEANED: &str = ".cleaned-";
 /// A run that is older than this is nobody's, also when the process it is known by still lives.
 const RUN_AT_MOST: i64 = 24 * 3600;
@@ -43,7 +48,8 @@ pub enum Progress {
 /// The records, one file each, durable when a call returns.
 #[derive(Debug)]
 pub struct Runs {
-    runs: Dir,
+    state: PathBuf,
+    recorded: Dir,
     owed: Dir,
 }
 
@@ -52,13 +58,14 @@ impl Runs {
     pub fn open(state: &Path) -> io::Result<Runs> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
-        let state = Dir::open(state)?;
-        Ok(Runs { runs: state.create_beneath("runs", 0o700)?, owed: state.create_beneath("owed", 0o700)? })
+        let dir = Dir::open(state)?;
+        let (recorded, owed) = (dir.create_beneath("runs", 0o700)?, dir.create_beneath("owed", 0o700)?);
+        Ok(Runs { state: state.to_owned(), recorded, owed })
     }
 
     /// Records a challenge of a run.
     pub fn record(&self, run: &ProcessId, challenge: &Challenge) -> io::Result<()> {
-        let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
+        let dir = self.recorded.create_beneath(run.to_string(), 0o700)?;
         // Each challenge has at most two files.
         dir.entries_up_to(2 * CHALLENGES_AT_MOST)?;
         // A token asked for again is to be cleaned again.
@@ -68,7 +75,7 @@ impl Runs {
 
     /// All challenges recorded for a run.
     pub fn challenges(&self, run: &ProcessId) -> io::Result<Vec<Challenge>> {
-        match self.runs.open_beneath(run.to_string()) {
+        match self.recorded.open_beneath(run.to_string()) {
             Ok(dir) => read_all(&dir),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -77,18 +84,18 @@ impl Runs {
 
     /// Notes that a run's challenges are about to be on nodes.
     pub fn mark_published(&self, run: &ProcessId) -> io::Result<()> {
-        write(&self.runs.create_beneath(run.to_string(), 0o700)?, PUBLISHED, &())
+        write(&self.recorded.create_beneath(run.to_string(), 0o700)?, PUBLISHED, &())
     }
 
     /// Whether a run's challenges may be on nodes.
     pub fn is_published(&self, run: &ProcessId) -> bool {
-        let dir = self.runs.open_beneath(run.to_string());
+        let dir = self.recorded.open_beneath(run.to_string());
         dir.is_ok_and(|dir| dir.exists(PUBLISHED).unwrap_or(true))
     }
 
     /// Notes that certbot is done with a challenge. Independent of the order of calls.
     pub fn mark_cleaned(&self, run: &ProcessId, token: &Token) -> io::Result<Progress> {
-        let dir = self.runs.create_beneath(run.to_string(), 0o700)?;
+        let dir = self.recorded.create_beneath(run.to_string(), 0o700)?;
         write(&dir, &format!("{CLEANED}{token}"), &())?;
         let challenges: Vec<Challenge> = read_all(&dir)?;
         for challenge in &challenges {
@@ -101,29 +108,51 @@ impl Runs {
 
     /// Forgets a run: in one step, so that a kill midway does not leave half of its marks.
     pub fn forget(&self, run: &ProcessId) -> io::Result<()> {
-        let forgotten = format!("{FORGOTTEN}{run}");
-        match self.runs.rename_noreplace(run.to_string(), &forgotten) {
-            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
-                return Err(error);
-            }
+        // What an earlier call left, this run's own included, would be in the way.
+        self.remove_forgotten()?;
+        match self.recorded.rename(run.to_string(), format!("{FORGOTTEN}{run}")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.runs.sync()?;
-        for name in self.runs.entries()? {
-            if name.to_str().is_some_and(|name| name.starts_with(FORGOTTEN)) {
-                self.runs.remove_tree(name)?;
+        self.recorded.sync()?;
+        self.remove_forgotten()
+    }
+
+    /// Another process may be removing the same: what is gone is what was wanted.
+    fn remove_forgotten(&self) -> io::Result<()> {
+        for name in self.recorded.entries()? {
+            if !name.to_str().is_some_and(|name| name.starts_with(FORGOTTEN)) {
+                continue;
+            }
+            let mut tries = 0;
+            while let Err(error) = self.recorded.remove_tree(&name) {
+                tries += 1;
+                // The other one was faster with a file of it, or has renamed another run's remains to this place.
+                let raced = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty);
+                if !raced || tries == REMOVED_AT_MOST {
+                    return Err(error);
+                }
+                if !self.recorded.exists(&name)? {
+                    break;
+                }
             }
         }
         Ok(())
     }
 
+    /// Keeps other processes from publishing or withdrawing: a withdrawal that was read before a token was published
+    /// again must not be done after it.
+    pub fn hold(&self, deadline: Deadline) -> io::Result<Lock> {
+        Lock::acquire(&self.state.join(LOCK), deadline)
+    }
+
     /// Runs whose certbot is no longer alive, with what they recorded: nobody will clean up after them.
     pub fn orphans(&self) -> Vec<(ProcessId, Vec<Challenge>)> {
-        let names = self.runs.entries().unwrap_or_default();
+        let names = self.recorded.entries().unwrap_or_default();
         let runs = names.iter().filter_map(|name| name.to_str()?.parse::<ProcessId>().ok());
         let now = jiff::Timestamp::now().as_second();
         let is_old = |run: &ProcessId| {
-            let stat = self.runs.stat(run.to_string());
+            let stat = self.recorded.stat(run.to_string());
             stat.is_ok_and(|stat| now.saturating_sub(stat.modified) > RUN_AT_MOST)
         };
         runs.filter(|run| !ancestry::is_alive(run) || is_old(run))
@@ -216,6 +245,26 @@ mod tests {
         assert!(runs.challenges(&run).unwrap().is_empty());
         runs.forget(&run).unwrap();
         assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn many_may_forget_the_same_at_once_and_what_an_earlier_call_left_is_no_obstacle() {
+        let (home, runs, run) = runs();
+        for _ in 0..30 {
+            for n in 1..=9 {
+                runs.record(&run, &challenge(n)).unwrap();
+            }
+            let left = home.path().join("runs").join(format!("{FORGOTTEN}{run}"));
+            fs::create_dir(&left).unwrap();
+            fs::write(left.join("x"), "").unwrap();
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| runs.forget(&run))).collect();
+                for one in all {
+                    one.join().unwrap().unwrap();
+                }
+            });
+            assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! One conversation with one node, as the primary sees it.
 
-use std::io::Write;
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -9,12 +11,12 @@ use zeroize::Zeroizing;
 use crate::model::deadline::Deadline;
 use crate::model::escape::escaped;
 use crate::model::names::NodeName;
-use crate::model::outcome::{Outcome, Step};
+use crate::model::outcome::{Outcome, Step, escaped_lines};
 use crate::primary::fleet::Member;
 use crate::primary::link::{self, LinkError, Stream};
 use crate::wire::banner::{self, BannerError};
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{Reply, Request};
+use crate::wire::message::{CHALLENGES_AT_MOST, Reply, Request, TokenFailure};
 
 /// A node gives up a little before we do, so that its word for it still arrives.
 const PEER_GIVES_UP_EARLIER: Duration = Duration::from_secs(2);
@@ -44,11 +46,32 @@ impl TalkError {
     pub fn outcome(&self) -> Outcome {
         match self {
             TalkError::Rejected(cause) => Outcome::Refused { step: Step::Policy, cause: cause.clone() },
-            TalkError::Link(error) => Outcome::Pending {
-                cause: error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}")),
-            },
-            other => Outcome::Pending { cause: other.to_string() },
+            other => Outcome::Pending { cause: other.explained() },
         }
+    }
+
+    /// The error with its causes and the remedy. Its parts are escaped and bounded each.
+    pub fn explained(&self) -> String {
+        let mut text = self.to_string();
+        let cause = match self {
+            TalkError::Banner(inner, _) => inner.source(),
+            TalkError::Frame(inner, _) => inner.source(),
+            other => other.source(),
+        };
+        for cause in std::iter::successors(cause, |&cause| cause.source()) {
+            _ = write!(text, ": {cause}");
+        }
+        let hint = match self {
+            TalkError::Link(link) => link.hint(),
+            TalkError::Banner(BannerError::Ended(_) | BannerError::Foreign(_) | BannerError::Deadline, _) => Some(
+                "run there by hand what authorized_keys names for this key: it should be 'certcast receive'".to_owned(),
+            ),
+            _ => None,
+        };
+        if let Some(hint) = hint {
+            _ = write!(text, "; {hint}");
+        }
+        text
     }
 }
 
@@ -102,11 +125,16 @@ impl Conversation {
         frame::write(&mut self.stream, request).map_err(|error| self.broken(error))
     }
 
-    /// Reads one answer.
+    /// Waits for answers until then, and no longer.
+    pub fn until(&mut self, deadline: Deadline) {
+        self.stream.until(deadline);
+    }
+
+    /// Reads one answer. Its texts are escaped and bounded from here on.
     pub fn receive(&mut self) -> Result<Reply, TalkError> {
         match frame::read(&mut self.stream) {
-            Ok(Reply::Rejected { cause }) => Err(TalkError::Rejected(cause)),
-            Ok(reply) => Ok(reply),
+            Ok(Reply::Rejected { cause }) => Err(TalkError::Rejected(escaped(&cause))),
+            Ok(reply) => Ok(harmless(reply)),
             Err(error) => Err(self.broken(error)),
         }
     }
@@ -118,5 +146,50 @@ impl Conversation {
     fn said(&mut self) -> String {
         let said = self.stream.said();
         if said.is_empty() { said } else { format!(" (it said: \"{said}\")") }
+    }
+}
+
+/// The node's texts as they may be shown and stored.
+fn harmless(reply: Reply) -> Reply {
+    let failures = |failures: Vec<TokenFailure>| {
+        let some = failures.into_iter().take(CHALLENGES_AT_MOST);
+        some.map(|TokenFailure { name, cause }| TokenFailure { name, cause: escaped(&cause) }).collect()
+    };
+    match reply {
+        Reply::Published { failures: all } => Reply::Published { failures: failures(all) },
+        Reply::Withdrawn { failures: all } => Reply::Withdrawn { failures: failures(all) },
+        Reply::Planned { changes } => Reply::Planned { changes: escaped_lines(&changes) },
+        Reply::Concluded { outcome } => Reply::Concluded { outcome: outcome.harmless() },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primary::link::LinkError;
+
+    #[test]
+    fn an_outcome_tells_the_cause_behind_the_error_and_the_remedy() {
+        let source = std::io::Error::other("no such key");
+        let lost = TalkError::Frame(FrameError::Io(source), " (it said: \"bye\")".into());
+        let Outcome::Pending { cause } = lost.outcome() else { panic!() };
+        assert_eq!(cause, "the conversation broke (it said: \"bye\"): no such key");
+        let missing = TalkError::Link(LinkError::IdentityMissing { path: format!("/{}", "x".repeat(450)).into() });
+        assert!(missing.outcome().to_string().contains("or set [ssh] identity"), "the remedy is cut off");
+    }
+
+    #[test]
+    fn what_a_node_says_is_harmless_and_bounded_when_it_is_received() {
+        let loud = "\u{1b}[31m".to_owned() + &"x".repeat(100_000);
+        let outcome = Outcome::Applied { notes: vec![loud.clone(); 1000] };
+        let Reply::Concluded { outcome: Outcome::Applied { notes } } = harmless(Reply::Concluded { outcome }) else {
+            panic!()
+        };
+        let Reply::Planned { changes } = harmless(Reply::Planned { changes: vec![loud; 1000] }) else { panic!() };
+        for lines in [notes, changes] {
+            assert_eq!(lines.len(), 200);
+            assert!(lines.iter().all(|line| line.starts_with("\\u{1b}[31mxx") && line.len() < 500));
+        }
     }
 }

@@ -40,13 +40,6 @@ pub fn coverage(
     Coverage { name: name.clone(), unknown, absent }
 }
 
-impl Coverage {
-    /// Whether DNS and the configuration agree.
-    pub fn is_complete(&self) -> bool {
-        self.unknown.is_empty() && self.absent.is_empty()
-    }
-}
-
 /// A line for each address that is nobody's, however many names it is listed for.
 pub fn errors(all: &[Coverage]) -> Vec<String> {
     let listed = grouped(all.iter().flat_map(|one| one.unknown.iter().map(|address| (*address, &one.name))));
@@ -79,6 +72,12 @@ mod tests {
 
     use super::{Coverage, coverage, errors, warnings};
     use crate::model::names::NodeName;
+
+    impl Coverage {
+        fn is_complete(&self) -> bool {
+            self.unknown.is_empty() && self.absent.is_empty()
+        }
+    }
 
     fn addresses(text: &[&str]) -> Vec<IpAddr> {
         text.iter().map(|address| address.parse().unwrap()).collect()

@@ -1,6 +1,7 @@
 //! Bringing nodes to the primary's lineages: compare, the own services first, then the rollout.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::fleet::{Fleet, Member, Places};
-use crate::primary::line::{First, Line, Staged};
+use crate::primary::line::{First, Line, Patience, Staged};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
 use crate::primary::rollout::{self, Part, Rules};
@@ -48,6 +49,8 @@ pub struct Manner {
 pub struct Courier<'c> {
     /// The configuration.
     pub config: &'c Config,
+    /// certbot's directory.
+    pub letsencrypt: &'c Path,
     /// The site.
     pub fleet: &'c Fleet,
     /// How to deliver.
@@ -112,8 +115,12 @@ impl<'c> Courier<'c> {
             places.with(|| line.open());
             line.stage(|| self.prepare(parcel, name.clone()))
         };
+        let was_lost = |node: &NodeName| {
+            let record = record::read(&self.config.node.state, node, &parcel.lineage.name);
+            record.is_some_and(|record| matches!(record.outcome, Outcome::Pending { .. }))
+        };
         let mut round = Vec::new();
-        let parts = rollout::roll_out(lines, rules, stage, || {
+        let parts = rollout::roll_out(lines, rules, was_lost, stage, || {
             let own = self.settle_own(parcel, deadline);
             let in_sync = own.outcome.as_ref().is_none_or(Outcome::is_in_sync);
             let why = format!("held back: the services on {} did not take this certificate", own.node);
@@ -129,7 +136,7 @@ impl<'c> Courier<'c> {
         let prepare = || self.prepare(parcel, parcel.lineage.name.clone());
         let mut line = Line::new(&self.config.node.name, member, First::Prepare(Box::new(prepare())), deadline);
         let part = match line.stage(prepare) {
-            Staged::Waiting => Part::Concluded(line.commit()),
+            Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
             Staged::Planned(changes) => Part::Planned(changes),
             Staged::Ended(outcome) => Part::Concluded(outcome),
         };
@@ -150,8 +157,15 @@ impl<'c> Courier<'c> {
         }
     }
 
+    /// The present lineage that has this one's name on the peers (`deploy.rename`): sending both would never converge.
+    /// The own node's services still get this one.
+    pub fn superseded_by(&self, name: &LineageName) -> Option<&'c LineageName> {
+        self.config.deploy.superseded_by(name, |other| self.letsencrypt.join("live").join(other.as_str()).is_dir())
+    }
+
     fn wants(&self, member: &Member, lineage: &Lineage) -> bool {
-        self.config.deploy.wants(&lineage.name) && member.wants(&lineage.name)
+        let superseded = self.superseded_by(&lineage.name).is_some_and(|other| member.wants(other));
+        self.config.deploy.wants(&lineage.name) && member.wants(&lineage.name) && !superseded
     }
 
     fn name_on_peers(&self, lineage: &Lineage) -> LineageName {

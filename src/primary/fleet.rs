@@ -22,6 +22,8 @@ pub struct Member {
     pub name: NodeName,
     /// Where the public reaches it.
     pub addresses: Vec<IpAddr>,
+    /// Whether they are merely those of this machine's interfaces, of which the public may reach some.
+    pub addresses_are_guessed: bool,
     reach: Reach,
     wanted: Option<Peer>,
 }
@@ -83,6 +85,7 @@ impl Fleet {
         let own = Member {
             name: config.node.name.clone(),
             addresses: own_addresses,
+            addresses_are_guessed: config.node.addresses.is_empty(),
             reach: Reach::Local { argv: receive("own", path) },
             wanted: None,
         };
@@ -105,7 +108,13 @@ impl Fleet {
                 }
                 Transport::Local => Reach::Local { argv: peer.receive.clone() },
             };
-            Member { name: peer.name.clone(), addresses: peer.addresses.clone(), reach, wanted: Some(peer.clone()) }
+            Member {
+                name: peer.name.clone(),
+                addresses: peer.addresses.clone(),
+                addresses_are_guessed: false,
+                reach,
+                wanted: Some(peer.clone()),
+            }
         };
         Ok(Fleet { own, peers: config.peers.iter().map(member).collect() })
     }

@@ -31,6 +31,15 @@ enum Talk {
     Broken(Outcome),
 }
 
+/// How long a commit's answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as there is time.
+    Whole,
+    /// Others wait for this node: half of the time, so that one that says no more does not cost them the run.
+    Half,
+}
+
 /// What goes with the first flight.
 pub enum First {
     /// What does the node have of these lineages, by their names there?
@@ -128,12 +137,26 @@ impl<'f> Line<'f> {
     }
 
     /// Says the word. When the answer is lost, asks for it again on a new line: the node finishes alone.
-    pub fn commit(&mut self) -> Outcome {
+    pub fn commit(&mut self, patience: Patience) -> Outcome {
         let Some(transaction) = self.underway.take() else { return TalkError::Unexpected.outcome() };
+        let (whole, half) = (self.deadline, self.deadline.at_most(self.deadline.left() / 2));
+        if let (Talk::Open(talk), Patience::Half) = (&mut self.talk, patience) {
+            talk.until(half);
+        }
         match self.conclude(&Request::Commit { transaction: transaction.clone() }) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                if let Talk::Open(talk) = &mut self.talk {
+                    talk.until(whole);
+                }
+                outcome
+            }
             Err(lost) => {
-                let deadline = Deadline::after(RECALL.max(self.deadline.left()));
+                // The old line goes first, lest it be what the node waits for.
+                self.talk = Talk::Broken(lost.clone());
+                let deadline = Deadline::after(match patience {
+                    Patience::Whole => RECALL.max(whole.left()),
+                    Patience::Half => RECALL.min(whole.left() / 2),
+                });
                 let recalled = self.recall(transaction, deadline).unwrap_or(lost);
                 self.talk = Talk::Broken(Outcome::Pending { cause: "the conversation broke".into() });
                 recalled

@@ -14,7 +14,7 @@ use crate::model::escape::escaped;
 use crate::model::names::LineageName;
 use crate::sys::bounded::read_bounded;
 use crate::sys::sync::sync_tree_files;
-use crate::wire::message::{Ownership, TreeAttributes, Version};
+use crate::wire::message::{Ownership, TreeAttributes};
 
 /// A lineage as certbot left it, checked as a whole.
 #[derive(Debug)]
@@ -96,23 +96,22 @@ impl Lineage {
         Ok(Lineage { name: name.clone(), number, bundle, keep, attributes })
     }
 
-    /// Number and digest.
-    pub fn version(&self) -> Version {
-        Version { number: self.number, digest: self.digest() }
-    }
-
     /// The digest over the four files.
     pub fn digest(&self) -> Digest {
         self.bundle.digest()
     }
 }
 
-/// The names of all lineages that certbot has live.
+/// The names of all lineages that certbot has live; none where it has never made one.
 pub fn all(letsencrypt: &Path) -> Result<Vec<LineageName>, LineageError> {
     let live = letsencrypt.join("live");
     let failed = |error| LineageError::Io(live.clone(), error);
     let mut names = Vec::new();
-    for entry in fs::read_dir(&live).map_err(failed)? {
+    let entries = match fs::read_dir(&live) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && letsencrypt.is_dir() => return Ok(names),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         let entry = entry.map_err(failed)?;
         if !entry.path().is_dir() {
             continue;

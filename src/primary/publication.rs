@@ -1,7 +1,5 @@
 //! Putting challenges on every node and taking them away: one conversation a node, however many names.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::io;
 
 use crate::model::challenge::Challenge;
@@ -13,7 +11,6 @@ use crate::model::some_of::{SomeOf, grouped};
 use crate::primary::challenge::Runs;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::{Fleet, Member, Places, for_each};
-use crate::wire::banner::BannerError;
 use crate::wire::message::{Reply, Request, TokenFailure, Withdrawal};
 
 /// What one node said.
@@ -28,7 +25,7 @@ pub struct Answer {
 }
 
 /// Publishes on all nodes at once. What earlier runs still owe a node is withdrawn in the same conversation,
-/// which is no failure of this run's if it cannot be.
+/// which is no failure of this run's if it cannot be. The caller holds [`Runs::hold`].
 pub fn publish(
     config: &Config,
     fleet: &Fleet,
@@ -52,6 +49,7 @@ pub fn withdraw(
             tracing::warn!(node = %member.name, "cannot remember what is to be withdrawn: {error}");
         }
     }
+    let _held = runs.hold(deadline)?;
     at_all(config, fleet, |member| with_debts(config, runs, member, &[], deadline))
 }
 
@@ -69,6 +67,7 @@ pub fn adopt_orphans(fleet: &Fleet, runs: &Runs) -> io::Result<()> {
 
 /// Withdraws what is still owed to nodes, and talks to no other node.
 pub fn settle_debts(config: &Config, fleet: &Fleet, runs: &Runs, deadline: Deadline) -> io::Result<Vec<Answer>> {
+    let _held = runs.hold(deadline)?;
     let owing: Vec<_> = fleet.all().filter(|member| !runs.owed(&member.name).is_empty()).collect();
     for_each(owing, |member| with_debts(config, runs, member, &[], deadline))
 }
@@ -109,7 +108,7 @@ fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: &[Challeng
         }
         Err(error) => {
             answer.unreached = !matches!(error, TalkError::Rejected(_));
-            answer.failures.push(explained(&error));
+            answer.failures.push(error.explained());
         }
     }
     answer
@@ -132,30 +131,6 @@ fn lines(verb: &str, failures: Vec<TokenFailure>) -> Vec<String> {
         format!("cannot {verb} the challenge for {}: {}", SomeOf(names), escaped(cause))
     };
     by_cause.iter().map(line).collect()
-}
-
-/// The error with its causes and the remedy. Its parts are escaped and bounded each.
-fn explained(error: &TalkError) -> String {
-    let mut text = error.to_string();
-    let cause = match error {
-        TalkError::Banner(inner, _) => inner.source(),
-        TalkError::Frame(inner, _) => inner.source(),
-        other => other.source(),
-    };
-    for cause in std::iter::successors(cause, |&cause| cause.source()) {
-        _ = write!(text, ": {cause}");
-    }
-    let hint = match error {
-        TalkError::Link(link) => link.hint(),
-        TalkError::Banner(BannerError::Ended(_) | BannerError::Foreign(_) | BannerError::Deadline, _) => Some(
-            "run there by hand what authorized_keys names for this key: it should be 'certcast receive'".to_owned(),
-        ),
-        _ => None,
-    };
-    if let Some(hint) = hint {
-        _ = write!(text, "; {hint}");
-    }
-    text
 }
 
 fn settle(runs: &Runs, member: &Member, owed: &[Withdrawal], failures: &[TokenFailure]) {

@@ -24,20 +24,41 @@ pub fn complaints(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[
     let publishing = deadline.at_most(config.challenge.budget * PUBLISHING.0 / PUBLISHING.1);
     let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
     let mut complaints = find_addresses(&mut fleet, publishing);
+    let wanted = config.challenge.check_dns || fleet.own.addresses_are_guessed;
     let (answers, records) = thread::scope(|scope| {
-        let records = scope.spawn(|| config.challenge.check_dns.then(|| dns::lookup_all(&names, deadline)));
+        let look_up = || wanted.then(|| dns::lookup_all(&names, deadline));
+        let records = thread::Builder::new().name("dns".to_owned()).spawn_scoped(scope, look_up)?;
         let answers = publication::publish(config, &fleet, runs, challenges, publishing);
-        (answers, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let answers = answers?;
+        let records = records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        answers.map(|answers| (answers, records.unwrap_or_default()))
+    })?;
     complaints.extend(unpublished(config, &answers));
-    complaints.extend(records.map(|records| check_dns(config, &fleet, &names, records)).unwrap_or_default());
+    if config.challenge.check_dns {
+        complaints.extend(check_dns(config, &fleet, &names, &records));
+    }
+    if fleet.own.addresses_are_guessed {
+        let listed: Vec<IpAddr> = records.iter().flatten().flatten().copied().collect();
+        fleet.own.addresses = reached(&fleet.own.addresses, &listed);
+        if fleet.own.addresses.is_empty() {
+            tracing::warn!(
+                "{}: DNS lists none of this machine's addresses, so none is proven; if the public reaches it by \
+                 others, set node.addresses",
+                fleet.own.name
+            );
+        }
+    }
     // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
     let failures = proof::prove(challenges, &targets(config, &fleet, &failed), deadline);
     complaints.extend(proof::summary(&failures));
     Ok(complaints)
+}
+
+/// Of this machine's addresses those that the public may ask: not those of bridges, tunnels and the like.
+fn reached(own: &[IpAddr], listed: &[IpAddr]) -> Vec<IpAddr> {
+    let is_listed = |address: &IpAddr| listed.iter().any(|other| other.to_canonical() == address.to_canonical());
+    own.iter().filter(|address| is_listed(address)).copied().collect()
 }
 
 /// A peer that is configured by the name of its sshd only is where DNS has that name.
@@ -82,15 +103,15 @@ fn check_dns(
     config: &Config,
     fleet: &Fleet,
     names: &[Identifier],
-    records: Vec<Result<Vec<IpAddr>, DnsError>>,
+    records: &[Result<Vec<IpAddr>, DnsError>],
 ) -> Vec<String> {
     let nodes: Vec<_> = fleet.all().map(|member| (member.name.clone(), member.addresses.clone())).collect();
     let (mut covered, mut definite, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
     for (name, records) in names.iter().zip(records) {
         match records {
-            Ok(records) => covered.push(coverage::coverage(name, &records, &nodes, &config.challenge.fronts)),
-            Err(error) if error.is_definite() => definite.push(error),
-            Err(error) => troubles.push(error),
+            Ok(records) => covered.push(coverage::coverage(name, records, &nodes, &config.challenge.fronts)),
+            Err(error) if error.is_definite() => definite.push(error.clone()),
+            Err(error) => troubles.push(error.clone()),
         }
     }
     for warning in coverage::warnings(&covered) {
@@ -108,4 +129,18 @@ fn targets(config: &Config, fleet: &Fleet, failed: &[&NodeName]) -> Vec<Target> 
     let published = fleet.all().filter(|member| !failed.contains(&&member.name));
     let nodes = published.flat_map(|member| member.addresses.iter().map(|&ip| Target::node(member.name.clone(), ip)));
     nodes.chain(config.challenge.fronts.iter().map(|&ip| Target::front(ip))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_guessed_addresses_only_those_in_dns_are_proven() {
+        let all = |text: &[&str]| text.iter().map(|a| a.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let own = all(&["192.0.2.1", "172.17.0.1", "2001:db8::1", "2001:db8::abcd"]);
+        let listed = all(&["192.0.2.2", "::ffff:192.0.2.1", "2001:db8::1"]);
+        assert_eq!(reached(&own, &listed), all(&["192.0.2.1", "2001:db8::1"]));
+        assert!(reached(&own, &[]).is_empty());
+    }
 }

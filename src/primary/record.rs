@@ -14,7 +14,8 @@ use crate::model::outcome::Outcome;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 
-const SIZE_AT_MOST: u64 = 64 * 1024;
+/// More than any outcome that was received has.
+const SIZE_AT_MOST: u64 = 2 * 1024 * 1024;
 
 /// The last outcome of one lineage on one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,11 +56,34 @@ pub fn note(
         let since = before.as_ref().and_then(|record| record.pending_since);
         (before.and_then(|record| record.has), Some(since.unwrap_or(now)))
     };
-    let record = Record { outcome: outcome.clone(), has, pending_since, at: now };
+    let record = Record { outcome: outcome.clone().harmless(), has, pending_since, at: now };
+    let text = serde_json::to_vec(&record)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > SIZE_AT_MOST) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an outcome too long to be read back"));
+    }
     let path = path(state, node, lineage);
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    atomic::replace_path(&path, &serde_json::to_vec(&record)?, &Attributes { mode: 0o600, owner: None })?;
+    atomic::replace_path(&path, &text, &Attributes { mode: 0o600, owner: None })?;
     Ok(pending_since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_noted_is_read_back() {
+        let state = tempfile::tempdir().unwrap();
+        let (node, lineage): (NodeName, LineageName) = ("web2".parse().unwrap(), "www".parse().unwrap());
+        let notes = vec!["\u{202e}".repeat(9000); 1000];
+        for outcome in [Outcome::Applied { notes }, Outcome::Pending { cause: "\u{1b}".repeat(3 << 20) }] {
+            let offered = Digest::of(b"x");
+            note(state.path(), &node, &lineage, offered, &outcome).unwrap();
+            let record = read(state.path(), &node, &lineage).unwrap();
+            assert_eq!(record.pending_since.is_none(), outcome.is_in_sync());
+            assert_eq!(record.has, Some(offered));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use crate::model::config::Require;
 use crate::model::names::NodeName;
 use crate::model::outcome::Outcome;
-use crate::primary::line::{Line, Staged};
+use crate::primary::line::{Line, Patience, Staged};
 
 /// The rules of a rollout.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ enum Event {
 
 /// The word that a staged node waits for.
 enum Word {
-    Commit,
+    Commit(Patience),
     Abort(String),
 }
 
@@ -51,32 +51,38 @@ enum Word {
 /// The own node takes its part (`own`) while the peers stage. When it fails, its reason holds everybody back.
 /// A canary that was refused, rolled back or stuck stops the rollout: those that wait are pending,
 /// those that are done stay done, since two valid certificates side by side harm nobody. A canary that
-/// is lost on the way is replaced by the next node.
+/// is lost on the way is replaced by the next node; `is_doubtful` names those that were lost the last time.
 pub fn roll_out(
     lines: Vec<&mut Line<'_>>,
     rules: Rules,
+    is_doubtful: impl Fn(&NodeName) -> bool,
     stage: impl Fn(&mut Line<'_>) -> Staged + Sync,
     own: impl FnOnce() -> Result<(), String>,
 ) -> Vec<(NodeName, Part)> {
     let names: Vec<_> = lines.iter().map(|line| line.name().clone()).collect();
+    let doubtful: Vec<_> = names.iter().map(is_doubtful).collect();
     let (events, inbox) = mpsc::channel();
     let parts = thread::scope(|scope| {
         let mut words = Vec::new();
         for (index, line) in lines.into_iter().enumerate() {
             let (word, wait) = mpsc::channel();
             words.push(word);
-            let (events, stage) = (events.clone(), &stage);
-            scope.spawn(move || {
-                let part = node_part(index, line, stage, &events, &wait);
+            let (ours, stage) = (events.clone(), &stage);
+            let node = thread::Builder::new().spawn_scoped(scope, move || {
+                let part = node_part(index, line, stage, &ours, &wait);
                 // The coordinator outlives every node's thread.
-                _ = events.send(Event::Ended(index, part));
+                _ = ours.send(Event::Ended(index, part));
             });
+            if let Err(error) = node {
+                let cause = format!("no thread could be started for it: {error}");
+                _ = events.send(Event::Ended(index, Part::Concluded(Outcome::Pending { cause })));
+            }
         }
         drop(events);
         let seats = vec![Seat::Staging; words.len()];
         // Nobody is told anything before the own node is done.
         let verdict = own().err().map(Err);
-        Coordinator { rules, names: &names, words, seats, canary: None, verdict }.run(&inbox)
+        Coordinator { rules, names: &names, doubtful: &doubtful, words, seats, canary: None, verdict }.run(&inbox)
     });
     names.into_iter().zip(parts).collect()
 }
@@ -94,7 +100,7 @@ fn node_part(
         Staged::Waiting => {
             _ = events.send(Event::Staged(index));
             Part::Concluded(match wait.recv() {
-                Ok(Word::Commit) => line.commit(),
+                Ok(Word::Commit(patience)) => line.commit(patience),
                 Ok(Word::Abort(why)) => line.abort(&why),
                 Err(_) => line.abort("the rollout ended"),
             })
@@ -114,6 +120,8 @@ enum Seat {
 struct Coordinator<'n> {
     rules: Rules,
     names: &'n [NodeName],
+    /// Which of them were lost the last time.
+    doubtful: &'n [bool],
     words: Vec<Sender<Word>>,
     seats: Vec<Seat>,
     canary: Option<usize>,
@@ -164,9 +172,9 @@ impl Coordinator<'_> {
         }
         match &self.verdict {
             None if self.canary.is_none() => {
-                self.canary = self.seats.iter().position(|seat| *seat == Seat::Waiting);
+                self.canary = self.next_canary();
                 if let Some(index) = self.canary {
-                    self.say(index, Word::Commit);
+                    self.say(index, Word::Commit(Patience::Half));
                 }
             }
             None => {}
@@ -174,11 +182,22 @@ impl Coordinator<'_> {
                 let verdict = verdict.clone();
                 for index in 0..self.seats.len() {
                     if self.seats[index] == Seat::Waiting {
-                        self.say(index, verdict.clone().map_or_else(Word::Abort, |()| Word::Commit));
+                        let word = verdict.clone().map_or_else(Word::Abort, |()| Word::Commit(Patience::Whole));
+                        self.say(index, word);
                     }
                 }
             }
         }
+    }
+
+    /// The first that waits. One that was lost the last time only when there is no other, now or soon.
+    fn next_canary(&self) -> Option<usize> {
+        let find = |wanted, doubtful| {
+            let mut seats = self.seats.iter().zip(self.doubtful);
+            seats.position(|(seat, is_doubtful)| *seat == wanted && *is_doubtful == doubtful)
+        };
+        let sound = find(Seat::Waiting, false);
+        if sound.is_some() || find(Seat::Staging, false).is_some() { sound } else { find(Seat::Waiting, true) }
     }
 
     fn say(&mut self, index: usize, word: Word) {

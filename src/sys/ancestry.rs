@@ -156,11 +156,14 @@ fn is_certbot(argv: &[Vec<u8>]) -> bool {
     by_python || argv.iter().take(2).any(is_named)
 }
 
+/// A shell, or a program that only runs another one.
 fn is_shell(argv: &[Vec<u8>]) -> bool {
     let Some(program) = argv.first() else { return false };
     // A login shell's name begins with a dash.
     let name = file_name(program.strip_prefix(b"-").unwrap_or(program));
-    [&b"sh"[..], b"dash", b"bash", b"busybox", b"env"].contains(&name)
+    let shells = [&b"sh"[..], b"dash", b"bash", b"busybox"];
+    let wrappers = [&b"env"[..], b"timeout", b"nice", b"flock", b"setsid", b"sudo"];
+    shells.contains(&name) || wrappers.contains(&name)
 }
 
 fn file_name(word: &[u8]) -> &[u8] {

@@ -178,3 +178,28 @@ fn deploys_and_resyncs_at_once_end_consistent() {
         assert_eq!(peer.nginx_reloads(), 3, "the first certificate, the site, and one for the renewal");
     }
 }
+
+#[test]
+fn a_lineage_whose_name_another_one_has_on_the_peers_is_not_sent() {
+    let lab = Lab::raise().hosts(2).up();
+    let (numbered, plain) = ("www.site.test-0001", NAME);
+    lab.primary().set("deploy.rename", toml::Table::from_iter([(numbered.to_owned(), plain.into())]));
+    lab.issue(plain, 1, &[NAME]);
+    let new = lab.issue(numbered, 1, &[NAME]);
+    lab.resync(&[]).exits(0).says("www.site.test is not sent: deploy.rename sends www.site.test-0001 under this name");
+    assert_eq!(lab["web2"].installed_leaf(NAME), Some(new.fingerprint()));
+    let stamps = lab["web2"].stamps();
+    lab.deploy(plain).exits(0).says("is not sent");
+    assert_eq!(lab.resync(&[]).exits(0).stdout(), "everything is in line\n");
+    assert!(lab["web2"].stamps() == stamps, "it goes back and forth");
+}
+
+#[test]
+fn nothing_is_called_in_line_that_was_not_compared() {
+    let lab = Lab::raise().hosts(2).up();
+    assert_eq!(lab.resync(&[]).exits(0).stdout(), "there is no lineage to compare\n");
+    lab.primary().install(NAME, 1, &lab.bundle(&[NAME]).broken(crate::lab::Fault::Empty));
+    assert_eq!(lab.resync(&[]).exits(4).stdout(), "");
+    lab.primary().set("deploy.lineages", toml::Value::Array(vec!["other.*".into()]));
+    lab.resync(&[NAME]).exits(2).says("deploy.lineages");
+}

@@ -183,6 +183,18 @@ impl DeployPolicy {
     pub fn name_on_peers<'a>(&'a self, lineage: &'a LineageName) -> &'a LineageName {
         self.rename.get(lineage).unwrap_or(lineage)
     }
+
+    /// The other lineage that goes by this one's name on the peers, if it is present and rolled out.
+    pub fn superseded_by(
+        &self,
+        lineage: &LineageName,
+        is_present: impl Fn(&LineageName) -> bool,
+    ) -> Option<&LineageName> {
+        let goes_by_it = |(from, to): &(&LineageName, &LineageName)| *to == lineage && *from != lineage;
+        let rival = self.rename.iter().find(goes_by_it).map(|(from, _)| from)?;
+        let keeps_its_name = self.name_on_peers(lineage) == lineage;
+        (keeps_its_name && self.wants(rival) && is_present(rival)).then_some(rival)
+    }
 }
 
 /// Which peers must take part.

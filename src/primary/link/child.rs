@@ -27,8 +27,17 @@ const INBOX_AT_MOST: usize = 2 * 1024 * 1024;
 /// For a program to end by itself after its pipes are closed, so that it can undo what it had begun.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// What becomes of a program that still runs a moment after its pipes are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Killed with its group: a client that nobody needs any more.
+    Kill,
+    /// Left to itself: a receiver past `Commit` finishes alone, and ends by EOF or its own deadline.
+    Leave,
+}
+
 /// Starts a program in a process group of its own.
-pub fn spawn(argv: &[String], deadline: Deadline) -> Result<ChildStream, LinkError> {
+pub fn spawn(argv: &[String], end: End, deadline: Deadline) -> Result<ChildStream, LinkError> {
     let (program, arguments) =
         argv.split_first().ok_or_else(|| LinkError::Unfit { what: "command", text: String::new() })?;
     let failed = |source| LinkError::Spawn { program: program.clone(), source };
@@ -44,6 +53,7 @@ pub fn spawn(argv: &[String], deadline: Deadline) -> Result<ChildStream, LinkErr
     // Owns the child from here on: whatever fails below, it is ended and reaped.
     let stream = ChildStream {
         child: Some(child),
+        end,
         input,
         output,
         errors,
@@ -60,6 +70,7 @@ pub fn spawn(argv: &[String], deadline: Deadline) -> Result<ChildStream, LinkErr
 /// A running program and its pipes; a pipe that has ended is none.
 pub struct ChildStream {
     child: Option<Child>,
+    end: End,
     input: Option<ChildStdin>,
     output: Option<ChildStdout>,
     errors: Option<ChildStderr>,
@@ -132,6 +143,10 @@ fn is_not_yet(error: &io::Error) -> bool {
 }
 
 impl Stream for ChildStream {
+    fn until(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
     fn said(&mut self) -> String {
         self.hear();
         // After its last word on stdout a program may still be explaining itself on stderr.
@@ -184,10 +199,23 @@ impl Write for ChildStream {
 }
 
 impl Drop for ChildStream {
-    /// Closes the pipes, leaves the program a moment to end by itself, kills its whole group, and reaps it.
+    /// Closes the pipes, leaves the program a moment to end by itself, kills its whole group unless it is to be left,
+    /// and reaps it.
     fn drop(&mut self) {
         (self.input, self.output, self.errors) = (None, None, None);
         let Some(mut child) = self.child.take() else { return };
+        if self.end == End::Leave {
+            let (ended, end) = mpsc::channel();
+            // Reaps it whenever it ends; when we end before, init does.
+            let reap = move || {
+                let _ = child.wait();
+                let _ = ended.send(());
+            };
+            if thread::Builder::new().name("child end".to_owned()).spawn(reap).is_ok() {
+                let _ = end.recv_timeout(GRACE);
+            }
+            return;
+        }
         let Ok(id) = i32::try_from(child.id()).map(Pid::from_raw) else { return };
         let (ended, end) = mpsc::channel();
         let watch = move || {

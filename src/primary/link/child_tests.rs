@@ -2,13 +2,13 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::{ChildStream, Stream, spawn};
+use super::{ChildStream, End, Stream, spawn};
 use crate::model::deadline::Deadline;
 use crate::primary::link::LinkError;
 
 fn run(script: &str, millis: u64) -> ChildStream {
     let argv = ["sh", "-c", script].map(str::to_owned);
-    spawn(&argv, Deadline::after(Duration::from_millis(millis))).unwrap()
+    spawn(&argv, End::Kill, Deadline::after(Duration::from_millis(millis))).unwrap()
 }
 
 /// Whether a process of that number still runs (a zombie does not).
@@ -42,6 +42,17 @@ fn a_silent_program_and_one_that_does_not_read_end_at_the_deadline() {
         let took = begin.elapsed();
         assert!((300..900).contains(&took.as_millis()), "{took:?}");
     }
+}
+
+#[test]
+fn a_deadline_may_be_moved_forth_and_back() {
+    let begin = Instant::now();
+    let mut stream = run("sleep 0.6; echo late; exec sleep 60", 20_000);
+    stream.until(Deadline::after(Duration::from_millis(100)));
+    assert_eq!(stream.read(&mut [0; 5]).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert!(begin.elapsed() < Duration::from_millis(550));
+    stream.until(Deadline::after(Duration::from_secs(20)));
+    stream.read_exact(&mut [0; 5]).unwrap();
 }
 
 #[test]
@@ -99,9 +110,27 @@ fn a_program_that_ends_by_itself_at_eof_is_left_to_do_so() {
 }
 
 #[test]
+fn a_program_that_is_left_may_take_longer_than_we_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("committed");
+    let script = format!("echo ready; cat >/dev/null; sleep 1; echo done > {}", mark.display());
+    let argv = ["sh", "-c", &script].map(str::to_owned);
+    let mut stream = spawn(&argv, End::Leave, Deadline::after(Duration::from_millis(700))).unwrap();
+    stream.read_exact(&mut [0; 6]).unwrap();
+    let begin = Instant::now();
+    drop(stream);
+    assert!(begin.elapsed() < Duration::from_millis(900), "it was waited for");
+    let soon = Deadline::after(Duration::from_secs(20));
+    while !fs::read_to_string(&mark).is_ok_and(|text| text == "done\n") {
+        assert!(!soon.has_passed(), "it was killed");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_missing_program_is_named() {
     let soon = Deadline::after(Duration::from_secs(1));
-    let Err(error) = spawn(&["/no/such/program".to_owned()], soon) else { panic!("it was started") };
+    let Err(error) = spawn(&["/no/such/program".to_owned()], End::Kill, soon) else { panic!("it was started") };
     assert!(matches!(error, LinkError::Spawn { .. }) && error.to_string().contains("/no/such/program"), "{error}");
-    assert!(matches!(spawn(&[], soon), Err(LinkError::Unfit { .. })));
+    assert!(matches!(spawn(&[], End::Kill, soon), Err(LinkError::Unfit { .. })));
 }

@@ -160,9 +160,9 @@ fn the_systems_ssh_works_and_says_why_it_does_not() {
     let mut argv = system_ssh::argv(&alias, LONG);
     // ssh takes its configuration from the home directory in the user database, whatever HOME says.
     argv.splice(1..1, ["-F".to_owned(), sshd.path("ssh_config").display().to_string()]);
-    echoes(&mut child::spawn(&argv, Deadline::after(LONG)).unwrap(), 1_500_000);
+    echoes(&mut child::spawn(&argv, child::End::Kill, Deadline::after(LONG)).unwrap(), 1_500_000);
     sshd.trust("");
-    let mut stream = child::spawn(&argv, Deadline::after(LONG)).unwrap();
+    let mut stream = child::spawn(&argv, child::End::Kill, Deadline::after(LONG)).unwrap();
     assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
     assert!(stream.said().contains("Host key verification failed"), "{}", stream.said());
     assert_eq!(sshd.logged("Accepted publickey"), 1);

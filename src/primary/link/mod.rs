@@ -38,6 +38,9 @@ const COMMAND: &str = "certcast receive";
 /// Every read and write ends by the deadline with [`TimedOut`](std::io::ErrorKind::TimedOut); the stream is of no use
 /// afterwards. A read of nothing is the far side's clean end. Dropping it closes it at once: the far side sees EOF.
 pub trait Stream: Read + Write + Send {
+    /// Moves the deadline of what follows, as within one conversation some answers may take less time than others.
+    fn until(&mut self, deadline: Deadline);
+
     /// What the far side wrote to stderr so far, escaped and capped, for error messages.
     fn said(&mut self) -> String;
 }
@@ -121,9 +124,9 @@ pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, Li
         }
         Route::SystemSsh { to } => {
             to.check()?;
-            Ok(Box::new(child::spawn(&system_ssh::argv(to, deadline.left()), deadline)?))
+            Ok(Box::new(child::spawn(&system_ssh::argv(to, deadline.left()), child::End::Kill, deadline)?))
         }
-        Route::Local { argv } => Ok(Box::new(child::spawn(argv, deadline)?)),
+        Route::Local { argv } => Ok(Box::new(child::spawn(argv, child::End::Leave, deadline)?)),
     }
 }
 

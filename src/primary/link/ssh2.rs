@@ -149,6 +149,10 @@ impl Ssh2Stream {
 }
 
 impl Stream for Ssh2Stream {
+    fn until(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
     fn said(&mut self) -> String {
         Self::hear(&self.channel, &mut self.said);
         self.said.shown()

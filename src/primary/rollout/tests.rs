@@ -21,13 +21,18 @@ fn pending() -> Outcome {
     Outcome::Pending { cause: "gone".into() }
 }
 
-/// Runs a coordinator against nodes that report one after another; returns the order of commits and all outcomes.
 fn run(rules: Rules, nodes: usize, acts: Vec<Act>) -> (Vec<usize>, Vec<Outcome>) {
+    run_with(rules, &vec![false; nodes], acts)
+}
+
+/// Runs a coordinator against nodes that report one after another; returns the order of commits and all outcomes.
+fn run_with(rules: Rules, doubtful: &[bool], acts: Vec<Act>) -> (Vec<usize>, Vec<Outcome>) {
+    let nodes = doubtful.len();
     let names: Vec<NodeName> = (0..nodes).map(|n| format!("web{n}").parse().unwrap()).collect();
     let (events, inbox) = mpsc::channel();
     let (words, ears): (Vec<_>, Vec<_>) = (0..nodes).map(|_| mpsc::channel()).unzip();
     let seats = vec![Seat::Staging; nodes];
-    let coordinator = Coordinator { rules, names: &names, words, seats, canary: None, verdict: None };
+    let coordinator = Coordinator { rules, names: &names, doubtful, words, seats, canary: None, verdict: None };
     let (order, commits) = mpsc::channel();
     let parts = thread::scope(|scope| {
         let running = scope.spawn(move || coordinator.run(&inbox));
@@ -40,7 +45,7 @@ fn run(rules: Rules, nodes: usize, acts: Vec<Act>) -> (Vec<usize>, Vec<Outcome>)
                     let (ear, events, order) = (ears[index].take().unwrap(), events.clone(), order.clone());
                     scope.spawn(move || {
                         let outcome = match ear.recv().unwrap() {
-                            Word::Commit => {
+                            Word::Commit(_) => {
                                 order.send(index).unwrap();
                                 outcome
                             }
@@ -88,6 +93,15 @@ fn a_canary_that_is_lost_is_replaced() {
     let (order, outcomes) = run(CANARY, 3, acts);
     assert_eq!(order[..2], [0, 1]);
     assert_eq!(outcomes, [pending(), applied(), applied()]);
+}
+
+#[test]
+fn a_node_that_was_lost_the_last_time_is_canary_only_when_there_is_no_other() {
+    let acts = || vec![Act::Stages(0, applied()), Act::Stages(1, applied()), Act::Stages(2, applied())];
+    assert_eq!(run_with(CANARY, &[true, true, false], acts()).0[0], 2);
+    assert_eq!(run_with(CANARY, &[true, true, true], acts()).0[0], 0);
+    let others_gone = vec![Act::Stages(0, applied()), Act::Ends(1, pending()), Act::Ends(2, pending())];
+    assert_eq!(run_with(CANARY, &[true, false, false], others_gone).0, [0]);
 }
 
 #[test]

@@ -40,6 +40,9 @@ fn shells_are_known_by_program_and_not_by_script() {
     for words in [&["/bin/sh", "-c", "x"][..], &["-bash"], &["/usr/bin/env", "x"], &["busybox", "sh"]] {
         assert!(is_shell(&argv(words)), "{words:?}");
     }
+    for wrapper in ["/usr/bin/timeout", "nice", "flock", "setsid", "sudo"] {
+        assert!(is_shell(&argv(&[wrapper, "certcast", "auth"])), "{wrapper}");
+    }
     assert!(!is_shell(&argv(&["/usr/sbin/cron"])));
     assert!(!is_shell(&argv(&["fish"])));
     assert!(!is_shell(&[]));
