@@ -105,14 +105,26 @@ fn a_file_is_one_concept_and_no_longer_than_a_sitting() {
     assert_eq!(long.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
+/// What a file says of itself: its first `//!` paragraph on one line, and without the brackets of links.
+fn says_of_itself(text: &str) -> String {
+    let words = text.lines().map_while(|line| line.strip_prefix("//! "));
+    words.collect::<Vec<_>>().join(" ").replace("[`", "`").replace("`]", "`")
+}
+
 #[test]
-fn unsafe_code_is_confined_to_sys() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    assert!(manifest.contains("unsafe_code = \"deny\""));
-    for path in sources().into_iter().filter(|path| layer(path) != "sys") {
-        let text = fs::read_to_string(root().join(&path)).unwrap();
-        assert!(!text.contains("allow(unsafe_code)"), "{}", path.display());
+fn the_map_says_of_each_file_what_it_says_of_itself() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `src/")?.strip_suffix(" |")?.split_once("` | "));
+    let rows: Vec<_> = rows.filter(|(path, _)| Path::new(path).extension().is_some()).collect();
+    assert!(rows.len() > 50, "{rows:?}");
+    let mut wrong = Vec::new();
+    for (path, row) in rows {
+        let itself = says_of_itself(&fs::read_to_string(root().join("src").join(path)).unwrap());
+        if itself != row && !itself.starts_with(&format!("{row} ")) {
+            wrong.push(format!("src/{path}\n  the map:  {row}\n  the file: {itself}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

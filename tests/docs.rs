@@ -96,6 +96,103 @@ fn no_link_between_pages_is_broken() {
     }
 }
 
+/// The body of a type in a source file, its comments and attributes left out.
+fn body(source: &str, head: &str) -> Vec<String> {
+    let text = text(source);
+    let rest = text.split_once(&format!("pub {head} {{\n")).unwrap_or_else(|| panic!("{source} has no {head}")).1;
+    let lines = rest.lines().take_while(|line| *line != "}");
+    lines.filter(|line| !line.trim_start().starts_with(['/', '#'])).map(str::to_owned).collect()
+}
+
+/// `{a, b}`: the fields among these lines, or nothing.
+fn braced<'l>(lines: impl Iterator<Item = &'l str>) -> String {
+    let names = lines.filter_map(|line| line.trim().trim_start_matches("pub ").split_once(": "));
+    let names: Vec<_> = names.map(|(name, _)| name).collect();
+    if names.is_empty() { String::new() } else { format!(" {{{}}}", names.join(", ")) }
+}
+
+/// `TokenFailure` as the wire or a page writes it.
+fn separated(name: &str, by: &str) -> String {
+    let mut all = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !all.is_empty() {
+            all.push_str(by);
+        }
+        all.extend(letter.to_lowercase());
+    }
+    all
+}
+
+/// The variants of an enum, each as `` `verb` {fields} ``.
+fn variants(source: &str, name: &str, by: &str) -> Vec<String> {
+    let lines = body(source, &format!("enum {name}"));
+    let is_variant = |line: &String| line.starts_with("    ") && line[4..].starts_with(|c: char| c.is_uppercase());
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_variant(line)) {
+        let word: String = line.trim().chars().take_while(|c| c.is_alphanumeric()).collect();
+        let own = lines[at + 1..].iter().take_while(|line| !is_variant(line)).map(String::as_str);
+        let fields = match line.split_once("(Box<").and_then(|(_, rest)| rest.split_once('>')) {
+            Some((inner, _)) => braced(body(source, &format!("struct {inner}")).iter().map(String::as_str)),
+            None => braced(own),
+        };
+        found.push(format!("`{}`{fields}", separated(&word, by)));
+    }
+    found
+}
+
+#[test]
+fn the_protocols_page_has_every_message_with_every_field() {
+    let page = text("docs/protocol.md");
+    let (wire, outcomes) = ("src/wire/message.rs", "src/model/outcome.rs");
+    let (requests, replies) = (variants(wire, "Request", "-"), variants(wire, "Reply", "-"));
+    let ends = variants(outcomes, "Outcome", "_");
+    assert_eq!((requests.len(), replies.len(), ends.len()), (8, 8, 6), "{requests:?} {replies:?} {ends:?}");
+    let mut missing = Vec::new();
+    let rows = requests.iter().chain(&ends).map(|row| format!("\n| {row} |"));
+    missing.extend(rows.filter(|row| !page.contains(row)));
+    let answers = page.split("| request | reply |").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    let answers: String = answers.lines().filter_map(|line| line.split(" | ").nth(1)).collect();
+    missing.extend(replies.into_iter().filter(|reply| !answers.contains(reply)));
+    let parts = [
+        (wire, "Withdrawal"),
+        (wire, "TokenFailure"),
+        (wire, "Installed"),
+        (wire, "Version"),
+        (wire, "TreeAttributes"),
+        (wire, "Ownership"),
+        (wire, "Wishes"),
+        ("src/model/bundle.rs", "PemFiles"),
+        ("src/model/challenge.rs", "Challenge"),
+    ];
+    for (source, name) in parts {
+        let fields = braced(body(source, &format!("struct {name}")).iter().map(String::as_str));
+        let row = format!("\n| {} |{fields} |", separated(name, " "));
+        if !page.contains(&row) {
+            missing.push(row);
+        }
+    }
+    let steps = variants(outcomes, "Step", "-").join(", ");
+    if !page.contains(&format!("The steps are {steps}.")) {
+        missing.push(steps);
+    }
+    assert!(missing.is_empty(), "not in docs/protocol.md: {missing:#?}");
+}
+
+#[test]
+fn the_protocols_limits_are_the_programs() {
+    let page = text("docs/protocol.md");
+    for (source, code, words) in [
+        ("src/wire/message.rs", "CHALLENGES_AT_MOST: usize = 1000;", "At most 1000 challenges"),
+        ("src/wire/message.rs", "LINEAGES_AT_MOST: usize = 2000;", "and 2000 lineages"),
+        ("src/wire/frame.rs", "FRAME_AT_MOST: usize = 1024 * 1024;", "a length of at most 1 MiB"),
+        ("src/model/bundle.rs", "FILE_AT_MOST: u64 = 128 * 1024;", "at most 128 KiB each"),
+        ("src/wire/banner.rs", "NOISE_AT_MOST: usize = 8 * 1024;", "8 kB before it"),
+    ] {
+        assert!(text(source).contains(code), "{source}: {code}");
+        assert!(page.contains(words), "{words}");
+    }
+}
+
 /// Hosts that a text here may name in an address: reserved ones, and those of public documentation.
 fn may_be_named(host: &str) -> bool {
     let reserved = ["example", "test", "invalid", "localhost", "example.com", "example.net", "example.org"];

@@ -61,7 +61,7 @@ fn hosts_are_machines_of_their_own() {
         assert_eq!(lab.get(host.v4(), &format!("http://{NAME}/missing")).status, 404);
         assert!(!host.exists("/dev/log"));
         assert_eq!(host.run(["sh", "-c", "command -v certcast"]).ok().stdout(), "/usr/local/bin/certcast\n");
-        host.run(["certcast"]);
+        host.run(["certcast"]).exits(2).says("Usage");
         host.run(["touch", "/usr/bin/anything"]).fails().says("Read-only file system");
     }
     assert!(!PathBuf::from("/etc/letsencrypt/whose").exists());
@@ -280,13 +280,4 @@ fn labs_side_by_side_do_not_meet() {
     let [first, second] = labs;
     drop(first);
     assert_eq!(second.get(second["web2"].v6(), "http://any.test/lab").body, "two");
-}
-
-#[test]
-fn three_hosts_rise_quickly() {
-    let begun = std::time::Instant::now();
-    let _lab = Lab::raise().hosts(3).up();
-    let took = begun.elapsed();
-    // Alone on two processors it is 0.4 s; other tests run beside this one.
-    assert!(took < Duration::from_secs(5), "{took:?}");
 }

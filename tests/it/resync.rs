@@ -104,7 +104,8 @@ fn the_result_as_json_has_a_row_for_each_node() {
     assert_eq!((&row("web3")["outcome"], &row("web3")["step"]), (&"refused".into(), &"baseline".into()));
     assert!(row("web3")["cause"].as_str().unwrap().contains("no_such_directive"));
     let planned: serde_json::Value = serde_json::from_str(&lab.resync(&["--json", "--dry-run"]).stdout()).unwrap();
-    assert!(planned.is_array());
+    let planned = planned.as_array().unwrap();
+    assert_eq!(planned.iter().map(|row| &row["node"]).collect::<Vec<_>>(), ["web1", "web2", "web3"], "{planned:?}");
 }
 
 #[test]

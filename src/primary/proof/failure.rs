@@ -1,13 +1,10 @@
 //! What was found wrong at one node for one challenge, and what to do about it.
 
-use std::fmt;
-
 use thiserror::Error;
 
 use super::redirect::RedirectFault;
 use super::{Role, Target};
 use crate::model::challenge::Token;
-use crate::model::escape::escaped;
 use crate::model::names::Identifier;
 
 /// How an address answered instead of serving the challenge.
@@ -55,7 +52,7 @@ pub enum Kind {
     NotAsked(String),
 }
 
-/// A challenge that an address does not serve. Its `Display` is one whole line with the remedy.
+/// A challenge that an address does not serve. What a person reads of it is its line in [`super::summary()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The name that the CA would validate.
@@ -70,16 +67,6 @@ pub struct Failure {
     pub redirected_to: Option<String>,
     /// What came instead.
     pub kind: Kind,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} for {}", self.target, self.kind, self.url)?;
-        if let Some(to) = &self.redirected_to {
-            write!(f, " (redirected to {}, asked at the same address)", escaped(to))?;
-        }
-        write!(f, ": {}", self.hint())
-    }
 }
 
 impl Failure {

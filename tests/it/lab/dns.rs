@@ -66,11 +66,6 @@ impl Dns {
         &self.host
     }
 
-    /// dnsmasq, for SIGSTOP and SIGCONT.
-    pub fn server(&self) -> Pid {
-        self.server
-    }
-
     /// Lets a name have just these A and AAAA records; returns when dnsmasq answers so. No addresses: no such name.
     pub fn set(&self, name: &str, addresses: &[IpAddr]) {
         self.set_all(&[name], addresses);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -148,14 +148,17 @@ impl Host {
         names
     }
 
-    /// Everything below a directory, sorted by path; nothing when it does not exist.
+    /// Everything below a directory, sorted by path; nothing when it does not exist. What is removed during the walk is
+    /// not there.
     pub fn tree(&self, path: &str) -> Vec<Entry> {
         let top = self.path(path);
         let found = walkdir::WalkDir::new(&top).min_depth(1).sort_by_file_name();
         found
             .into_iter()
-            .filter(|entry| entry.as_ref().is_ok() || top.exists())
-            .map(|entry| describe(&top, &entry.unwrap()))
+            .filter_map(|entry| match entry {
+                Ok(entry) => unless_gone(describe(&top, &entry)),
+                Err(error) => unless_gone(Err(error.into())),
+            })
             .collect()
     }
 
@@ -187,11 +190,19 @@ impl Host {
     }
 }
 
-fn describe(top: &Path, found: &walkdir::DirEntry) -> Entry {
-    let metadata = found.path().symlink_metadata().unwrap();
+#[track_caller]
+fn unless_gone(entry: io::Result<Entry>) -> Option<Entry> {
+    match entry {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        entry => Some(entry.unwrap()),
+    }
+}
+
+fn describe(top: &Path, found: &walkdir::DirEntry) -> io::Result<Entry> {
+    let metadata = found.path().symlink_metadata()?;
     let kind = metadata.file_type();
     let (is_link, is_file) = (kind.is_symlink(), kind.is_file());
-    Entry {
+    Ok(Entry {
         path: found.path().strip_prefix(top).unwrap().to_owned(),
         kind: if kind.is_dir() {
             'd'
@@ -202,7 +213,7 @@ fn describe(top: &Path, found: &walkdir::DirEntry) -> Entry {
         },
         mode: metadata.mode() & 0o7777,
         owner: (metadata.uid(), metadata.gid()),
-        target: is_link.then(|| std::fs::read_link(found.path()).unwrap()),
-        content: is_file.then(|| std::fs::read(found.path()).unwrap()),
-    }
+        target: is_link.then(|| std::fs::read_link(found.path())).transpose()?,
+        content: is_file.then(|| std::fs::read(found.path())).transpose()?,
+    })
 }

@@ -11,8 +11,6 @@
 //! The lab dies with the thread that raised it (`init.sh` says how), so it stays where it was raised. Labs do not know of each
 //! other: the same names and addresses serve in any number of them at once.
 
-#![allow(dead_code, unused_imports, reason = "a fixture offers more than the tests of one day use")]
-
 mod actions;
 mod bundle;
 mod ca;
@@ -39,13 +37,13 @@ pub use ca::Ca;
 pub use certbot::Certbot;
 pub use dns::Dns;
 pub use files::Entry;
-pub use hooks::{CHALLENGES, Hooks, token};
+pub use hooks::{CHALLENGES, token};
 pub use host::Host;
 pub use issuer::Validity;
 pub use process::{Command, Finished, Running};
 pub use raise::Raise;
 pub use sshd::Grant;
-pub use wait::{some, until};
+pub use wait::until;
 
 use issuer::Issuer;
 use namespaces::Namespaces;

@@ -1,6 +1,7 @@
 //! One peer on which transactions are cut, again and again from the same start.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
 use certcast::model::names::{LineageName, NodeName};
@@ -257,10 +258,10 @@ fn naive() -> String {
     let mut script = format!("set -e\ncd /etc/letsencrypt/live/{NAME}\n");
     for part in ["cert", "privkey", "chain", "fullchain"] {
         let target = format!("../../archive/{NAME}/{part}2.pem");
-        script += &format!("cp -p /etc/sweep/{part}2.pem {target}\n");
+        _ = writeln!(script, "cp -p /etc/sweep/{part}2.pem {target}");
     }
     for part in ["cert", "privkey", "chain", "fullchain"] {
-        script += &format!("rm {part}.pem\nln -s ../../archive/{NAME}/{part}2.pem {part}.pem\n");
+        _ = writeln!(script, "rm {part}.pem\nln -s ../../archive/{NAME}/{part}2.pem {part}.pem");
     }
     script + "nginx -t\nnginx -s reload\n"
 }

@@ -31,7 +31,9 @@ fn sweep_all(size: Size) -> Tally {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
         let mut sum = Tally::default();
-        workers.into_iter().for_each(|worker| sum.add(worker.join().unwrap()));
+        for worker in workers {
+            sum.add(worker.join().unwrap());
+        }
         sum
     })
 }

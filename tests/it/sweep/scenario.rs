@@ -2,6 +2,7 @@
 
 /// One kind of transaction.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Scenario {
     /// For people.
     pub name: &'static str,
