@@ -14,6 +14,7 @@ use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::{LineageName, NodeName};
+use crate::model::outcome::Outcome;
 use crate::primary::challenge::Runs;
 use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::{Fleet, Member};
@@ -24,7 +25,7 @@ use crate::wire::message::Wishes;
 /// certbot switches its four links within milliseconds.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
-/// Prints what was done, a line a node and lineage; without differences only that.
+/// Prints what was done, a line a node and lineage; without differences only that. Failures go to standard error.
 pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> {
     let config = config::load(config_path)?;
     let fleet = Fleet::of(&config, config_path)?;
@@ -58,13 +59,17 @@ fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<
         report::line(&serde_json::to_string_pretty(deliveries).map_err(anyhow::Error::from)?);
         return Ok(());
     }
-    let lines: Vec<_> = deliveries.iter().flat_map(report::lines).collect();
-    for line in &lines {
-        report::line(line);
+    // What is not in line goes to standard error: a timer that throws the rest away still hears of it.
+    for delivery in deliveries {
+        let is_well = delivery.outcome.as_ref().is_none_or(Outcome::is_in_sync);
+        for line in report::lines(delivery) {
+            if is_well { report::line(&line) } else { report::complain(&line) }
+        }
     }
+    let unchanged = |delivery: &Delivery| delivery.outcome == Some(Outcome::Unchanged);
     if deliveries.is_empty() && code == ExitCode::Done {
         report::line("there is no lineage to compare");
-    } else if lines.is_empty() && code == ExitCode::Done {
+    } else if deliveries.iter().all(unchanged) && code == ExitCode::Done {
         report::line("everything is in line");
     }
     Ok(())

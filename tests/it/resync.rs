@@ -43,6 +43,16 @@ fn a_black_hole_keeps_no_other_peer_waiting() {
 }
 
 #[test]
+fn a_timer_that_throws_standard_output_away_still_hears_of_what_is_missing() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let quiet = || lab.primary().command(["sh", "-c", "certcast resync >/dev/null"]).run();
+    quiet().exits(0).silent();
+    lab["web2"].unplug();
+    lab.issue(NAME, 2, &[NAME]);
+    quiet().exits(3).says("web2  www.site.test  pending: ");
+}
+
+#[test]
 fn a_dry_run_shows_each_node_and_file_and_changes_nothing_anywhere() {
     let (lab, old) = Lab::serving(3, NAME);
     lab.issue(NAME, 2, &[NAME]);

@@ -13,7 +13,7 @@ use crate::model::names::NameError;
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// No such file.
-    #[error("{}: there is no such file; `certcast init` writes one, --config names another", shown(.0))]
+    #[error("{}: there is no such file; docs/operations.md shows one, --config names another", shown(.0))]
     Missing(PathBuf),
     /// This user may not read it.
     #[error("{}: permission denied; run certcast as root or as the user the file belongs to", shown(.0))]

@@ -75,7 +75,9 @@ mod tests {
 
         let message = |name: &str| load(&path(name)).unwrap_err().to_string();
         let named = |name: &str| path(name).display().to_string();
-        assert!(message("none").ends_with("there is no such file; `certcast init` writes one, --config names another"));
+        assert!(
+            message("none").ends_with("there is no such file; docs/operations.md shows one, --config names another")
+        );
         assert!(message(".").contains("this is a directory, not a regular file"));
         assert!(message("fifo").contains("this is a FIFO, not a regular file"));
         assert!(message("latin1").ends_with("latin1:2: the file is not UTF-8 text; save it as UTF-8"));

@@ -50,7 +50,7 @@ impl Raise {
         self.with_ca()
     }
 
-    /// Hosts without certcast's configuration, keys and permissions: as before `certcast init`.
+    /// Hosts without certcast's configuration, keys and permissions: as before they are introduced.
     #[must_use]
     pub fn without_configuration(mut self) -> Self {
         self.bare = true;

@@ -10,7 +10,7 @@ const CONFIG: &str = "/etc/certcast/config.toml";
 const KNOWN_HOSTS: &str = "/etc/certcast/known_hosts";
 
 impl Lab {
-    /// What `certcast init` and `peer add` would leave: on the primary a key, the pinned host keys and all peers; on the
+    /// What setting up leaves: on the primary a key, the pinned host keys and all peers; on the
     /// peers that key restricted to `receive`. Every node with nginx as its service.
     pub(super) fn introduce(&self) {
         let primary = self.primary();
