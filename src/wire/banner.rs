@@ -13,6 +13,10 @@ const LINE_AT_MOST: usize = 32;
 /// The versions this program speaks.
 const OWN: Range = Range { least: 1, most: 1 };
 
+fn told(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!("; it said: \"{said}\"") }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     least: u32,
@@ -29,7 +33,7 @@ pub enum BannerError {
     #[error("the other side did not say hello in time")]
     Deadline,
     /// The stream ended; what came instead is shown, since it usually says why.
-    #[error("the other side ended without saying hello; it said: \"{0}\"")]
+    #[error("the other side ended without saying hello{}", told(.0))]
     Ended(String),
     /// Something talks, but not this protocol.
     #[error("the other side does not speak certcast's protocol; it said: \"{0}\"")]
