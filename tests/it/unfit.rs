@@ -115,3 +115,28 @@ fn an_environment_that_is_no_hook_call_says_so() {
     hook().env("RENEWED_LINEAGE", "/etc/letsencrypt/live/gone").run().exits(4).says("there is no lineage gone");
     assert_eq!(lab["web2"].logins(), 0);
 }
+
+#[test]
+fn a_certificate_that_lost_a_name_is_refused_where_that_is_wished() {
+    let lab = Lab::raise().hosts(2).up();
+    lab.issue(NAME, 1, &[NAME, "site.test"]);
+    lab.deploy(NAME).ok().silent();
+    let tree = lab["web2"].certificates();
+    lab.issue(NAME, 2, &[NAME]);
+    lab.primary().set("deploy.missing_names", "refuse");
+    lab.resync(&[]).exits(3).says("refused at check").says("site.test");
+    assert_eq!(lab["web2"].certificates(), tree);
+    lab.primary().set("deploy.missing_names", "warn");
+    lab.resync(&[]).exits(0).says("web2  www.site.test  applied");
+}
+
+#[test]
+fn a_full_disk_on_a_peer_is_named_and_nothing_stays() {
+    let lab = Lab::raise().hosts(2).up();
+    lab["web2"].small_disk("/etc/letsencrypt", "size=12k,mode=755");
+    lab.issue(NAME, 1, &[NAME]);
+    lab.deploy(NAME).exits(3).says("web2").says("/etc/letsencrypt/archive").says("No space left");
+    let left: Vec<_> = lab["web2"].certificates().into_iter().filter(|entry| entry.kind != 'd').collect();
+    assert_eq!(left, []);
+    assert!(!lab["web2"].exists("/var/lib/certcast/transaction.journal"));
+}
