@@ -189,12 +189,13 @@ fn a_front_is_no_stranger_and_must_serve_the_challenge_too() {
     lab.primary().set("challenge.fronts", vec!["192.0.2.3", "2001:db8::3"]);
     auth().ok().silent();
 
-    // One of the servers behind it is not ours and answers 404: luck does not hide it.
+    // One of the servers behind it is not ours and answers 404. Luck may hide it from the questions to one of the
+    // front's addresses, not from all: they take turns.
     front.write(CONF, front.text(CONF).replace("server 192.0.2.2;", "server 192.0.2.2; server 127.0.0.1:81;"));
     front.append(CONF, "server { listen 127.0.0.1:81; return 404; }\n");
     front.reload_nginx();
     let line = lines(&auth().exits(1), 1).remove(0);
-    assert!(line.contains("the front 192.0.2.3 and 2001:db8::3 answers 404"), "{line}");
+    assert!(line.contains("the front ") && line.contains(" answers 404"), "{line}");
 }
 
 #[test]

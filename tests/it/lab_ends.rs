@@ -42,6 +42,10 @@ fn nothing_is_left_of_a_killed_test() {
     let (nets, roots) = (families(&alive, "net"), families(&alive, "mnt"));
     assert_eq!((nets.len(), roots.len()), (5, 5), "three hosts, DNS, process 1");
 
+    // Held open, so that a lab raised meanwhile by another test does not get the same numbers.
+    let hold = |kind: &str| alive.iter().map(|pid| std::fs::File::open(format!("/proc/{pid}/ns/{kind}"))).collect();
+    let open_spaces: Vec<Vec<std::io::Result<std::fs::File>>> = ["net", "mnt", "pid"].map(hold).into();
+
     victim.kill().unwrap();
     victim.wait().unwrap();
     until("the lab's process 1 is gone", || !PathBuf::from(format!("/proc/{init}")).exists());
@@ -52,6 +56,7 @@ fn nothing_is_left_of_a_killed_test() {
     assert!(families(&everyone, "net").is_disjoint(&nets));
     assert!(families(&everyone, "mnt").is_disjoint(&roots));
     assert_eq!((mounts(), interfaces()), before, "the machine itself is as it was");
+    drop(open_spaces);
 }
 
 fn raise_and_wait_for_death() -> ! {
