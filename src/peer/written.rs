@@ -9,11 +9,13 @@ use crate::model::bundle::Number;
 use crate::model::names::LineageName;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
+use crate::sys::dir::Dir;
 
+const DIRECTORY: &str = "written";
 const SIZE_AT_MOST: u64 = 1024 * 1024;
 
 fn path(state: &Path, lineage: &LineageName) -> PathBuf {
-    state.join("written").join(lineage.as_str())
+    state.join(DIRECTORY).join(lineage.as_str())
 }
 
 /// The numbers written here. Without a record there are none, and then nothing is pruned.
@@ -22,11 +24,11 @@ pub fn numbers(state: &Path, lineage: &LineageName) -> Vec<Number> {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// Remembers the numbers; durable when this returns.
+/// Remembers the numbers; durable when this returns. The caller holds the node's lock, so a temporary file here is
+/// what a killed call left.
 pub fn set(state: &Path, lineage: &LineageName, numbers: &[Number]) -> io::Result<()> {
-    let path = path(state, lineage);
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    atomic::replace_path(&path, &serde_json::to_vec(numbers)?, &Attributes { mode: 0o600, owner: None })
+    let directory = Dir::open(state)?.create_beneath(DIRECTORY, 0o700)?;
+    atomic::remove_leftovers(&directory)?;
+    let attributes = Attributes { mode: 0o600, owner: None };
+    atomic::replace(&directory, lineage.as_str(), &serde_json::to_vec(numbers)?, &attributes)
 }

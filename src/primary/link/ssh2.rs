@@ -167,9 +167,11 @@ impl Read for Ssh2Stream {
         let (channel, said) = (&mut self.channel, &mut self.said);
         let length = self.session.run(self.deadline, |_| {
             loop {
+                // Stdout last: each of the two takes in what has come for both, and no wait on the socket would
+                // notice stdout that looking for stderr had brought along.
+                let heard = Self::hear(channel, said);
                 match channel.read(buffer) {
-                    // Taking stderr may have brought stdout along, which no wait on the socket would notice.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && Self::hear(channel, said) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && heard => {}
                     done => return done,
                 }
             }

@@ -135,7 +135,8 @@ fn left_over(bench: &Bench, number: Option<u32>, faults: &mut Vec<String>) {
         faults.push(format!("the archive holds {there:?}"));
     }
     let known = |name: &String| {
-        ["README", NAME, "transaction.lock", "outcomes", "last.json", "www.site.test.pem"].contains(&name.as_str())
+        ["README", NAME, "transaction.lock", "outcomes", "last.json", "written", "www.site.test.pem"]
+            .contains(&name.as_str())
     };
     for directory in ["/etc/letsencrypt/live", "/etc/letsencrypt/archive", STATE, OUTCOMES, "/etc/joined"] {
         let strange: Vec<_> = host.list(directory).into_iter().filter(|name| !known(name)).collect();
