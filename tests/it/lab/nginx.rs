@@ -53,11 +53,15 @@ impl Host {
         self.pid_in("/run/nginx.pid")
     }
 
-    /// Reloads nginx, and returns when it has logged so: not when the new workers serve.
+    /// Reloads nginx, and returns when only workers of the new configuration are left.
     pub fn reload_nginx(&self) {
         let before = self.nginx_reloads();
+        let workers = self.processes("nginx: worker");
         self.run(["nginx", "-s", "reload"]).ok();
         wait::until("nginx reloads", || self.nginx_reloads() > before);
+        wait::until("the old workers are gone", || {
+            self.processes("nginx: worker").iter().all(|pid| !workers.contains(pid))
+        });
     }
 
     /// How many reloads nginx has begun since it was first started.
