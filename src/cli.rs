@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::challenge::Thumbprint;
 use crate::model::config;
 use crate::model::names::{LineageName, NodeName};
 use crate::peer::policy::Role;
@@ -62,7 +63,7 @@ pub struct WishArguments {
     /// Show what would change and change nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Send a certificate that is older than the peer's, where the peer allows it (receive --allow-older).
+    /// Send what a peer takes for a step back (an older certificate, say), where it allows that (receive --allow-force).
     #[arg(long)]
     pub force: bool,
     /// Take over a hand-made live/NAME on peers, keeping a backup beside it.
@@ -82,7 +83,10 @@ pub struct Receive {
     /// certbot's directory, where it is another than the configured one. With --role own only.
     #[arg(long, hide = true)]
     pub letsencrypt: Option<PathBuf>,
-    /// Let `resync --force` put an older certificate here.
+    /// Only challenges of these ACME accounts; all by default.
+    #[arg(long = "account", value_name = "THUMBPRINT")]
+    pub accounts: Vec<Thumbprint>,
+    /// Let `resync --force` take this node a step back: to an older certificate, one it does not trust, one for other names.
     #[arg(long)]
-    pub allow_older: bool,
+    pub allow_force: bool,
 }

@@ -12,7 +12,12 @@ use crate::peer::session;
 
 /// Serves one conversation on standard input and output.
 pub fn run(config: &Path, arguments: &Receive) -> Result<ExitCode, Failure> {
-    let grant = Grant { role: arguments.role, only: arguments.only.clone(), allow_older: arguments.allow_older };
+    let grant = Grant {
+        role: arguments.role,
+        only: arguments.only.clone(),
+        accounts: arguments.accounts.clone(),
+        allow_force: arguments.allow_force,
+    };
     let mut config = config::load(config)?;
     let is_own = arguments.role == Role::Own;
     if let Some(letsencrypt) = arguments.letsencrypt.as_ref().filter(|_| is_own) {

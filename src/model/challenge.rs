@@ -20,6 +20,9 @@ pub enum ChallengeError {
     /// RFC 8555 §8.1: `token || '.' || base64url(SHA-256 thumbprint)`.
     #[error("the validation is not the token, a dot and a 43-character key thumbprint (RFC 8555 section 8.1)")]
     Validation,
+    /// RFC 7638: base64url of a SHA-256.
+    #[error("the account is not the 43 characters of base64url after the dot of a validation (RFC 8555 section 8.1)")]
+    Thumbprint,
 }
 
 /// A challenge's token: base64url characters only, so it is always a plain file name.
@@ -65,6 +68,26 @@ impl fmt::Display for Token {
     }
 }
 
+/// The fingerprint of an ACME account's key (RFC 8555 §8.1, RFC 7638): what a validation says after its dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thumbprint(String);
+
+impl FromStr for Thumbprint {
+    type Err = ChallengeError;
+
+    fn from_str(text: &str) -> Result<Self, ChallengeError> {
+        let fit = text.len() == 43 && text.bytes().all(is_base64url);
+        fit.then(|| Thumbprint(text.to_owned())).ok_or(ChallengeError::Thumbprint)
+    }
+}
+
+impl Thumbprint {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What must be served, by whom it was asked: one name's token and validation, matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked", into = "Unchecked")]
@@ -84,13 +107,9 @@ struct Unchecked {
 impl Challenge {
     /// Matches a validation with its token.
     pub fn new(name: Identifier, token: Token, validation: &str) -> Result<Self, ChallengeError> {
-        let thumbprint = validation.strip_prefix(token.as_str()).and_then(|rest| rest.strip_prefix('.'));
-        match thumbprint {
-            Some(print) if print.len() == 43 && print.bytes().all(is_base64url) => {
-                Ok(Challenge { name, token, validation: validation.to_owned() })
-            }
-            _ => Err(ChallengeError::Validation),
-        }
+        let account = validation.strip_prefix(token.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        account.ok_or(ChallengeError::Validation)?.parse::<Thumbprint>().map_err(|_| ChallengeError::Validation)?;
+        Ok(Challenge { name, token, validation: validation.to_owned() })
     }
 
     /// The name that the CA validates.
@@ -106,6 +125,11 @@ impl Challenge {
     /// The file's content.
     pub fn validation(&self) -> &str {
         &self.validation
+    }
+
+    /// The thumbprint of the ACME account it was asked for.
+    pub fn account(&self) -> &str {
+        self.validation.rsplit('.').next().unwrap_or_default()
     }
 
     /// The path the CA asks for.

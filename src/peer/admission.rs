@@ -46,20 +46,13 @@ pub fn check(
     let mut notes = Vec::new();
     let Some(old) = installed else { return Ok((bundle, notes)) };
     if bundle.not_before() < old.not_before {
-        let older = "the certificate is older than the installed one";
-        if !request.wishes.force {
-            return Err(Halt::refused(
-                Step::Check,
-                format!("{older}; 'certcast resync --force' sends it all the same"),
-            ));
-        }
-        if !grant.allow_older {
-            let how = "add '--allow-older' to 'certcast receive' in its authorized_keys to let '--force' through";
-            return Err(Halt::refused(Step::Policy, format!("{older} and this node accepts none; {how}")));
-        }
+        grant.allows_step_back(request, "the certificate is older than the installed one")?;
     }
     let missing: Vec<_> =
         old.names.iter().filter(|name| !bundle.names().contains(name)).map(Identifier::to_string).collect();
+    if missing.len() == old.names.len() {
+        grant.allows_step_back(request, "the certificate is for none of the names of the installed one")?;
+    }
     if !missing.is_empty() {
         let note = format!("the new certificate is no longer for {}", missing.join(", "));
         if request.refuse_missing_names {

@@ -23,5 +23,6 @@ pub mod settled;
 pub mod staging;
 pub mod state;
 pub mod transaction;
+pub mod trust;
 pub mod webroot;
 pub mod written;

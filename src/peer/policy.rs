@@ -2,8 +2,11 @@
 
 use clap::ValueEnum;
 
+use crate::model::challenge::{Challenge, Thumbprint};
 use crate::model::names::LineageName;
-use crate::wire::message::Request;
+use crate::model::outcome::Step;
+use crate::peer::halt::Halt;
+use crate::wire::message::{Prepare, Request};
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,8 +26,10 @@ pub struct Grant {
     pub role: Role,
     /// Which lineages; all when empty.
     pub only: Vec<LineageName>,
-    /// Whether `--force` may put an older certificate here.
-    pub allow_older: bool,
+    /// Of which ACME accounts challenges may be; of all when empty.
+    pub accounts: Vec<Thumbprint>,
+    /// Whether `--force` may make this node take a step back.
+    pub allow_force: bool,
 }
 
 impl Grant {
@@ -45,5 +50,31 @@ impl Grant {
             return Ok(());
         }
         Err(format!("this key is not for the lineage {lineage} (--only)"))
+    }
+
+    /// Whether a challenge is of an account that the key is for; else why not.
+    ///
+    /// A CA accepts a validation from the account it was made for only: with this, a stolen key gets nobody a certificate.
+    pub fn allows_challenge(&self, challenge: &Challenge) -> Result<(), String> {
+        let account = challenge.account();
+        if self.accounts.is_empty() || self.accounts.iter().any(|one| one.as_str() == account) {
+            return Ok(());
+        }
+        Err(format!(
+            "this key is not for challenges of the ACME account {account}; if it is yours, add '--account {account}' to \
+             'certcast receive' in authorized_keys on this node"
+        ))
+    }
+
+    /// Whether this node takes a certificate that is a step back, as `what` says; else why not.
+    pub fn allows_step_back(&self, request: &Prepare, what: &str) -> Result<(), Halt> {
+        if !request.wishes.force {
+            return Err(Halt::refused(Step::Check, format!("{what}; 'certcast resync --force' sends it all the same")));
+        }
+        if self.allow_force {
+            return Ok(());
+        }
+        let how = "add '--allow-force' to 'certcast receive' in authorized_keys on this node to let '--force' through";
+        Err(Halt::refused(Step::Policy, format!("{what}, and this node takes no such step; {how}")))
     }
 }

@@ -14,7 +14,7 @@ use crate::peer::node::{Held, Node};
 use crate::peer::policy::Grant;
 use crate::peer::service::{Reload, Unwilling};
 use crate::peer::state::{Before, Record};
-use crate::peer::{admission, preflight, service, staging};
+use crate::peer::{admission, preflight, service, staging, trust};
 use crate::wire::message::{Prepare, TransactionId, Version};
 
 /// What `prepare` came to.
@@ -43,6 +43,9 @@ pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: D
     let old = baseline::installed_leaf(node, &request.lineage);
     let now = jiff::Timestamp::now().as_second();
     let (bundle, mut notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
+    if !node.is_own() && trust::would_be_lost(node, &request.lineage, &bundle) {
+        grant.allows_step_back(request, trust::LOST)?;
+    }
     let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
     if request.wishes.dry_run {
         return Ok(Prepared::Planned(plan(node, request, &baseline)));

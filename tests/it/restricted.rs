@@ -178,3 +178,24 @@ fn a_key_does_only_what_its_role_and_its_lineages_allow() {
     lab.deploy("other.test").exits(0);
     assert!(peer.exists("/etc/letsencrypt/live/other.test"));
 }
+
+#[test]
+fn a_key_for_one_acme_account_places_no_challenge_of_another() {
+    let lab = Lab::raise().hosts(2).up();
+    let (peer, key) = (&lab["web2"], lab.identity());
+    let for_account = |account: &str| {
+        let command = format!("/usr/local/bin/certcast receive --role challenge --account {account}");
+        peer.authorize_only(&key, Grant::Forced(&command));
+    };
+    for_account(&"x".repeat(43));
+    let account = crate::lab::ACCOUNT;
+    let said = lab.primary().hooks().auth(&[NAME]).run().fails().stderr();
+    assert!(said.contains(&format!("add '--account {account}'")), "{said}");
+    assert_eq!(peer.tokens(), Vec::<String>::new());
+
+    for_account(&format!("{} --account {account}", "x".repeat(43)));
+    let addresses: Vec<_> = lab.hosts().iter().flat_map(Host::addresses).collect();
+    lab.dns().set(NAME, &addresses);
+    lab.primary().hooks().auth(&[NAME]).run().ok();
+    assert_eq!(peer.tokens(), [crate::lab::token(NAME)]);
+}

@@ -1,6 +1,6 @@
 //! The tree on the peers: certbot's own layout, mirrored, and never taken from somebody else.
 
-use crate::lab::{Entry, Grant, Host, Lab, Validity};
+use crate::lab::{Entry, Host, Lab};
 
 const NAME: &str = "www.site.test";
 
@@ -75,25 +75,6 @@ fn renewals_show_everywhere_at_once_and_versions_the_primary_dropped_are_pruned(
         assert!(!peer.exists(&format!("{archive}/privkey1.pem")) && peer.exists(&format!("{archive}/privkey2.pem")));
         peer.certbot_certificates(NAME).ok().says("VALID");
     }
-}
-
-#[test]
-fn an_older_certificate_goes_only_where_a_person_and_the_peer_both_want_it() {
-    let (lab, _) = Lab::serving(3, NAME);
-    let older = lab.bundle_valid(&[NAME], Validity::Days(-30, 60));
-    lab.primary().install(NAME, 2, &older);
-    let key = lab.identity();
-    lab["web3"].authorize_only(&key, Grant::Forced("/usr/local/bin/certcast receive --role deploy --allow-older"));
-    let trees = [lab["web2"].certificates(), lab["web3"].certificates()];
-    let said = lab.resync(&[]).exits(3).stderr();
-    assert_eq!(said.matches("refused at check").count(), 2, "{said}");
-    assert_eq!([lab["web2"].certificates(), lab["web3"].certificates()], trees);
-
-    let said = lab.resync(&["--force"]).exits(3).stderr();
-    assert!(said.contains("web2") && said.contains("--allow-older"), "{said}");
-    assert_eq!(lab["web2"].certificates(), trees[0]);
-    assert_eq!(lab["web3"].installed_leaf(NAME), Some(older.fingerprint()));
-    lab["web3"].serves(&lab, NAME, &older);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn answers(only: &[&str], requests: &[Value]) -> Vec<Value> {
     );
     let node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
     let only = only.iter().map(|name| name.parse().unwrap()).collect();
-    let grant = Grant { role: Role::Deploy, only, allow_older: false };
+    let grant = Grant { role: Role::Deploy, only, accounts: Vec::new(), allow_force: false };
     let mut input = Vec::new();
     banner::write(&mut input).unwrap();
     frame::write(&mut input, &json!({"verb": "hello", "version": "1", "node": "web1", "budget_ms": 20_000})).unwrap();

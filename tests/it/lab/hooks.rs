@@ -6,7 +6,8 @@ use super::host::Host;
 use super::process::{Command, Finished};
 
 const PROGRAM: &str = "/root/certbot";
-const THUMBPRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+/// The ACME account that its challenges are of.
+pub const ACCOUNT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
 /// Where challenges are on every host.
 pub const CHALLENGES: &str = "/var/www/html/.well-known/acme-challenge";
 
@@ -69,7 +70,7 @@ impl Hooks<'_> {
     #[must_use]
     pub fn auth_one(self, line: &str, name: &str, remaining: usize) -> Self {
         let (token, remaining) = (token(name), remaining.to_string());
-        let validation = format!("{token}.{THUMBPRINT}");
+        let validation = format!("{token}.{ACCOUNT}");
         let variables = [
             ("CERTBOT_DOMAIN", name),
             ("CERTBOT_TOKEN", &token),

@@ -37,7 +37,7 @@ pub use ca::Ca;
 pub use certbot::Certbot;
 pub use dns::Dns;
 pub use files::Entry;
-pub use hooks::{CHALLENGES, token};
+pub use hooks::{ACCOUNT, CHALLENGES, token};
 pub use host::Host;
 pub use issuer::Validity;
 pub use process::{Command, Finished, Running};
@@ -97,6 +97,11 @@ impl Lab {
     /// A bundle for these names with other dates.
     pub fn bundle_valid(&self, names: &[&str], validity: Validity) -> Bundle {
         self.issuer.issue(names, validity)
+    }
+
+    /// A good bundle of a CA that calls itself as the lab's does and is another.
+    pub fn bundle_of_another_ca(&self, names: &[&str]) -> Bundle {
+        Issuer::new().issue(names, Validity::Fresh)
     }
 
     /// The root certificate, as PEM, under which [`Lab::bundle`] issues.
