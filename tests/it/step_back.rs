@@ -53,7 +53,7 @@ fn a_certificate_of_an_untrusted_ca_does_not_follow_a_trusted_one() {
     lab["web3"].run(verify).ok();
     goes_only_by_force(
         &lab,
-        &lab.bundle_of_another_ca(&[NAME]),
+        &Lab::bundle_of_another_ca(&[NAME]),
         "CA store trusts the installed certificate and not this",
     );
     lab["web3"].run(verify).fails();

@@ -100,7 +100,7 @@ impl Lab {
     }
 
     /// A good bundle of a CA that calls itself as the lab's does and is another.
-    pub fn bundle_of_another_ca(&self, names: &[&str]) -> Bundle {
+    pub fn bundle_of_another_ca(names: &[&str]) -> Bundle {
         Issuer::new().issue(names, Validity::Fresh)
     }
 
