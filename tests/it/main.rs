@@ -7,6 +7,8 @@ mod bad_input;
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod hooks;
