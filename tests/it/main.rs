@@ -23,6 +23,8 @@ mod resync;
 #[cfg(test)]
 mod rollout;
 #[cfg(test)]
+mod severed;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod sweep;
