@@ -3,6 +3,8 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod babble;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod challenges;
@@ -34,5 +36,7 @@ mod tree;
 mod unfit;
 #[cfg(test)]
 mod unreached;
+#[cfg(test)]
+mod ways;
 #[cfg(test)]
 mod with_certbot;
