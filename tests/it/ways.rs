@@ -100,6 +100,24 @@ fn connections_that_a_crowded_sshd_drops_all_get_through_in_the_end() {
     has_newest(&lab, peer);
 }
 
+/// Every other look at the socket finds nothing, as if what is there came a moment later: between libssh2's look for one of
+/// stdout and stderr and its look for the other, each of which takes in what has come for both.
+#[test]
+fn an_answer_that_comes_between_two_looks_at_the_socket_is_not_overlooked() {
+    let lab = Lab::raise().hosts(2).up();
+    lab.primary().set("deploy.budget", "20s");
+    // Whatever is traced here but the primary itself starts no program, which would look at a socket too.
+    lab.primary().set("service", toml::Value::Array(Vec::new()));
+    for (number, when) in [(1, "1+2"), (2, "2+2"), (3, "1+3")] {
+        lab.issue(NAME, number, &[NAME]);
+        let late = format!("inject=recvfrom:error=EAGAIN:when={when}");
+        let traced = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=recvfrom", "-e", &late];
+        let deploy = lab.primary().command(traced).args(["/usr/local/bin/certcast", "deploy"]);
+        deploy.env("RENEWED_LINEAGE", format!("/etc/letsencrypt/live/{NAME}")).run().ok().silent();
+        has_newest(&lab, &lab["web2"]);
+    }
+}
+
 #[test]
 fn what_a_server_tells_everybody_who_logs_in_is_passed_over_in_any_language() {
     let lab = Lab::raise().hosts(2).up();
