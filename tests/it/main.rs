@@ -7,9 +7,13 @@ mod babble;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod challenges;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod healing;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
