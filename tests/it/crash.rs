@@ -9,22 +9,22 @@ const NAME: &str = "www.site.test";
 const GATE: &str = "/run/gate";
 
 /// Makes a service's command wait at a gate whenever `when` (a shell test) holds.
-fn hold(host: &Host, which: &str, when: &str, then: &str) {
+pub fn hold(host: &Host, which: &str, when: &str, then: &str) {
     host.run(["mkfifo", GATE]).ok();
     let script = format!("if {when}; then echo waiting >>/run/waiting; read x <{GATE}; fi; exec {then}");
     host.set(&format!("service.0.{which}"), vec!["sh".to_owned(), "-c".to_owned(), script]);
 }
 
-fn await_gate(host: &Host) {
+pub fn await_gate(host: &Host) {
     until("a command waits at the gate", || host.exists("/run/waiting"));
 }
 
-fn open_gate(host: &Host) {
+pub fn open_gate(host: &Host) {
     let writer = host.spawn(["sh", "-c", &format!("echo go >{GATE}")]);
     writer.wait().ok();
 }
 
-fn receivers(host: &Host) -> Vec<nix::unistd::Pid> {
+pub fn receivers(host: &Host) -> Vec<nix::unistd::Pid> {
     host.processes("/usr/local/bin/certcast receive")
 }
 

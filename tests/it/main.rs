@@ -3,13 +3,19 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod babble;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod calls;
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod healing;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
@@ -25,6 +31,8 @@ mod resync;
 #[cfg(test)]
 mod rollout;
 #[cfg(test)]
+mod severed;
+#[cfg(test)]
 mod step_back;
 #[cfg(test)]
 mod story;
@@ -36,5 +44,7 @@ mod tree;
 mod unfit;
 #[cfg(test)]
 mod unreached;
+#[cfg(test)]
+mod ways;
 #[cfg(test)]
 mod with_certbot;

@@ -14,7 +14,7 @@ impl LinkError {
                 trust(offered)
             ),
             LinkError::HostKeyRevoked { offered, .. } => format!(
-                "somebody may hold that key: make a new one on {} with `rm {1} && ssh-keygen -A`, and pin it",
+                "somebody may hold that key: make a new one on {} with `rm {1} && ssh-keygen -A`, restart sshd there, and pin it",
                 offered.host,
                 host_key_file(&offered.kind).trim_end_matches(".pub")
             ),
