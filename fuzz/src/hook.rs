@@ -6,7 +6,7 @@ use std::path::Path;
 
 use certcast::primary::hook_env::{HookError, auth_call, cleanup_call, deploy_call};
 
-use super::{is_a_file_name, is_a_message};
+use super::{is_a_file_name, is_a_message, is_inert};
 
 /// Variables as `NAME=VALUE` lines: whatever they hold, a call has a plain name and token, and a refusal is harmless to show.
 pub fn hook(data: &[u8]) {
@@ -32,7 +32,7 @@ pub fn hook(data: &[u8]) {
     match deploy_call(get) {
         Ok(call) => {
             is_a_file_name(call.lineage.as_str());
-            assert!(call.letsencrypt.is_absolute());
+            assert!(call.letsencrypt.is_absolute() && is_inert(&call.letsencrypt.to_string_lossy()));
             let meant = call.letsencrypt.join("live").join(call.lineage.as_str());
             let given = get("RENEWED_LINEAGE").expect("it is set");
             assert_eq!(meant, Path::new(&given));

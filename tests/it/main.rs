@@ -11,11 +11,15 @@ mod crash;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod inert;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
+#[cfg(test)]
+mod refused_again;
 #[cfg(test)]
 mod restricted;
 #[cfg(test)]
