@@ -54,7 +54,9 @@ pub fn escaped_bytes(bytes: &[u8]) -> String {
 
 /// Newlines are escaped too: one message is one line.
 fn is_harmless(c: char) -> bool {
-    let overrides_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    // Unicode's Bidi_Control.
+    let overrides_direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !c.is_control() && !overrides_direction && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
@@ -65,7 +67,7 @@ mod tests {
     #[test]
     fn terminal_escapes_are_inert_and_length_is_capped() {
         assert_eq!(escaped("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\u{a}c");
-        assert_eq!(escaped("\u{202e}x"), "\\u{202e}x");
+        assert_eq!(escaped("\u{202e}x\u{61c}"), "\\u{202e}x\\u{61c}");
         assert!(escaped(&"x".repeat(5000)).len() < 500);
         assert!(escaped_bytes(&[b'x'; 5000]).ends_with("x… (5000 bytes in all)"));
     }

@@ -19,11 +19,15 @@ mod healing;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod inert;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
+#[cfg(test)]
+mod refused_again;
 #[cfg(test)]
 mod restricted;
 #[cfg(test)]

@@ -65,7 +65,7 @@ fn no_forwarding_of_any_kind_is_granted() {
 }
 
 /// One frame: its length and its bytes.
-fn frame(json: &serde_json::Value) -> Vec<u8> {
+pub fn frame(json: &serde_json::Value) -> Vec<u8> {
     let text = json.to_string().into_bytes();
     let length = u32::try_from(text.len()).unwrap();
     [&length.to_be_bytes()[..], &text].concat()
@@ -76,7 +76,7 @@ fn hello() -> serde_json::Value {
 }
 
 /// A bundle as the primary would send it.
-fn prepare(lab: &Lab) -> serde_json::Value {
+pub fn prepare(lab: &Lab) -> serde_json::Value {
     let bundle = lab.bundle(&[NAME]);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let files: serde_json::Map<_, _> =
@@ -91,17 +91,17 @@ fn prepare(lab: &Lab) -> serde_json::Value {
 }
 
 /// Sends bytes after a good banner and hello, and returns what the receiver answered.
-fn send(lab: &Lab, bytes: &[u8]) -> Finished {
+pub fn send(lab: &Lab, bytes: &[u8]) -> Finished {
     let start = [b"\0certcast-wire 1 1\n", frame(&hello()).as_slice()].concat();
     ssh(lab, &[], &["certcast", "receive"]).input([start.as_slice(), bytes].concat()).run()
 }
 
 /// The peer but for its logs and what its receiver notes of itself.
-fn everything(peer: &Host) -> Vec<Entry> {
+pub fn everything(peer: &Host) -> Vec<Entry> {
     ["/etc", "/root", "/var/www", "/usr/local", "/tmp", "/srv", "/home"].iter().flat_map(|top| peer.tree(top)).collect()
 }
 
-fn with(mut json: serde_json::Value, place: &str, value: impl Into<serde_json::Value>) -> serde_json::Value {
+pub fn with(mut json: serde_json::Value, place: &str, value: impl Into<serde_json::Value>) -> serde_json::Value {
     *json.pointer_mut(place).unwrap() = value.into();
     json
 }
