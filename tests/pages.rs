@@ -1,4 +1,5 @@
 //! The pages that promise something: each promise names a test, and every test that is named exists.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 

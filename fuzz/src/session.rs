@@ -42,7 +42,7 @@ pub fn session(data: &[u8]) {
         input.extend(line.strip_prefix(b"!").map_or_else(|| framed(&with_pieces(line)), <[u8]>::to_vec));
     }
     let before = files(home.path());
-    let grant = Grant { role, only: Vec::new(), allow_older: false };
+    let grant = Grant { role, only: Vec::new(), accounts: Vec::new(), allow_force: false };
     let limit = SharedDeadline::new(Deadline::after(Duration::from_secs(5)));
     let mut output = Vec::new();
     // An error says how the conversation ended; what counts is what it left.

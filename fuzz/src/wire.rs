@@ -113,13 +113,13 @@ pub fn request(data: &[u8]) {
     };
     let value = is_read_back(&request);
     let verb = value["verb"].as_str().expect("a request has a verb");
-    let grant = |role| Grant { role, only: Vec::new(), allow_older: false };
+    let grant = |role| Grant { role, only: Vec::new(), accounts: Vec::new(), allow_force: false };
     let for_challenges = ["hello", "publish", "withdraw"].contains(&verb);
     assert_eq!(grant(Role::Challenge).allows(&request).is_ok(), for_challenges, "{verb}");
     assert!(grant(Role::Deploy).allows(&request).is_ok() && grant(Role::Own).allows(&request).is_ok());
     // A key for one lineage is for no other.
     let own: LineageName = "the-key-s-own.test".parse().expect("a name");
-    let grant = Grant { role: Role::Deploy, only: vec![own.clone()], allow_older: false };
+    let grant = Grant { role: Role::Deploy, only: vec![own.clone()], accounts: Vec::new(), allow_force: false };
     let asked = match &request {
         Request::Compare { lineages } => lineages.as_slice(),
         Request::Prepare(prepare) => std::slice::from_ref(&prepare.lineage),
