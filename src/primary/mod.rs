@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod dns;
 pub mod fleet;
 pub mod hook_env;
+pub mod leftover;
 pub mod line;
 pub mod lineage;
 pub mod link;
