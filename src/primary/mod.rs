@@ -16,3 +16,4 @@ pub mod publication;
 pub mod readiness;
 pub mod record;
 pub mod rollout;
+pub mod targets;

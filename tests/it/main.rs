@@ -13,6 +13,8 @@ mod challenges;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod hairpin;
+#[cfg(test)]
 mod healing;
 #[cfg(test)]
 mod hooks;
