@@ -18,6 +18,7 @@ use crate::model::outcome::Outcome;
 use crate::primary::challenge::Runs;
 use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::{Fleet, Member};
+use crate::primary::leftover::{self, Leftover};
 use crate::primary::lineage::{self, Lineage, LineageError};
 use crate::primary::publication;
 use crate::wire::message::Wishes;
@@ -51,6 +52,9 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let deliveries = courier.deliver(&lineages, peers)?;
     let code = report::exit_code(&deliveries, code == ExitCode::Refused);
     print(&deliveries, arguments, code)?;
+    if arguments.lineages.is_empty() {
+        say_what_is_left_over(config, peers, arguments)?;
+    }
     Ok(code)
 }
 
@@ -71,6 +75,23 @@ fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<
         report::line("there is no lineage to compare");
     } else if deliveries.iter().all(unchanged) && code == ExitCode::Done {
         report::line("everything is in line");
+    }
+    Ok(())
+}
+
+/// No failure, and nothing that a run could mend: whether a service there still uses it only a person knows.
+fn say_what_is_left_over(config: &Config, peers: &[&Member], arguments: &Resync) -> Result<(), Failure> {
+    let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
+    for Leftover { node, lineage } in leftover::find(config, &present, peers, arguments.wishes.dry_run)? {
+        let name = lineage.as_str().replace('\'', r"'\''");
+        let text = format!(
+            "{node}  {lineage}  kept: certbot no longer has it here, and nothing is removed unasked; once no service on \
+             {node} uses it, run there in its letsencrypt directory: rm -r 'live/{name}' 'archive/{name}'"
+        );
+        tracing::info!("{text}");
+        if !arguments.json {
+            report::line(&text);
+        }
     }
     Ok(())
 }

@@ -40,6 +40,19 @@ pub fn read(state: &Path, node: &NodeName, lineage: &LineageName) -> Option<Reco
     serde_json::from_slice(&text).ok()
 }
 
+/// All lineages of which something is remembered for a node.
+pub fn lineages(state: &Path, node: &NodeName) -> Vec<LineageName> {
+    let entries = std::fs::read_dir(state.join("records").join(node.as_str())).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Forgets a lineage on a node.
+pub fn forget(state: &Path, node: &NodeName, lineage: &LineageName) -> io::Result<()> {
+    std::fs::remove_file(path(state, node, lineage))
+}
+
 /// Remembers an outcome; returns since when the node is out of line.
 pub fn note(
     state: &Path,

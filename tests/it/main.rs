@@ -15,6 +15,8 @@ mod chaos;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod hairpin;
+#[cfg(test)]
 mod healing;
 #[cfg(test)]
 mod hooks;
