@@ -54,6 +54,11 @@ impl Host {
         PathBuf::from(format!("/proc/{}/root", self.holder))
     }
 
+    /// This host's network, as the kernel names it.
+    pub fn network(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.holder))
+    }
+
     /// A program to be run here.
     pub fn command<A: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = A>) -> Command {
         Command::new(enter_host(self.holder), argv)
