@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
 use openssl::hash::MessageDigest;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
+use openssl::x509::X509;
 
-use crate::lab::Host;
+use crate::lab::{Bundle, Host, until};
 
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -24,6 +26,17 @@ pub fn served(host: &Host, name: &str) -> Option<Vec<u8>> {
         });
         visit.join().unwrap()
     })
+}
+
+/// Makes a host's nginx serve a version again that is installed, unless it does.
+pub fn bring_back(host: &Host, name: &str, version: &Bundle) {
+    let wanted = X509::from_pem(&version.cert).unwrap().digest(MessageDigest::sha256()).unwrap().to_vec();
+    let is_served = || served(host, name).as_ref() == Some(&wanted);
+    if !is_served() {
+        host.signal(host.nginx_master(), Signal::SIGHUP);
+        // Several in a row: old workers accept for a moment.
+        until("the old leaf is served again", || (0..3).all(|_| is_served()));
+    }
 }
 
 fn leaf(address: SocketAddr, name: &str) -> Option<Vec<u8>> {

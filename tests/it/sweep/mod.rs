@@ -8,6 +8,7 @@ mod bench;
 mod cut;
 mod glance;
 mod peer;
+mod primary;
 mod state;
 mod tally;
 mod tracer;
@@ -24,7 +25,21 @@ const CORES: usize = 2;
 
 #[test]
 fn a_sample_of_kills_and_failing_calls_leaves_every_peer_whole() {
-    let scenarios = Mutex::new(peer::scenarios());
+    let sum = sample(peer::scenarios());
+    assert!(sum.cases > 40, "{sum}");
+    assert!(sum.faults.is_empty(), "{sum}");
+}
+
+#[test]
+fn a_sample_of_kills_and_failing_calls_of_the_primary_is_finished_by_the_next_run() {
+    let sum = sample(primary::scenarios());
+    assert!(sum.cases > 20, "{sum}");
+    assert!(sum.faults.is_empty(), "{sum}");
+}
+
+/// Few cases of each, one lab a core.
+fn sample<C: Fn(Size) -> Tally>(scenarios: impl Iterator<Item = (&'static str, C)> + Send) -> Tally {
+    let scenarios = Mutex::new(scenarios);
     let work = || {
         let mut sum = Tally::default();
         while let Some((_, cut)) = { scenarios.lock().unwrap().next() } {
@@ -39,8 +54,7 @@ fn a_sample_of_kills_and_failing_calls_leaves_every_peer_whole() {
             sum.add(worker.join().unwrap());
         }
     });
-    assert!(sum.cases > 40, "{sum}");
-    assert!(sum.faults.is_empty(), "{sum}");
+    sum
 }
 
 #[test]
@@ -49,10 +63,11 @@ fn a_sample_of_kills_and_failing_calls_leaves_every_peer_whole() {
 fn every_kill_and_every_failing_call_leaves_every_node_whole() {
     let size = Size { every: number("CERTCAST_SWEEP_EVERY", 1), benches: number("CERTCAST_SWEEP_BENCHES", 2 * CORES) };
     let mut sum = Tally::default();
-    for (name, cut) in peer::scenarios() {
-        if is_wanted(name) {
-            sum.add(cut(size));
-        }
+    for (_, cut) in peer::scenarios().filter(|(name, _)| is_wanted(name)) {
+        sum.add(cut(size));
+    }
+    for (_, cut) in primary::scenarios().filter(|(name, _)| is_wanted(name)) {
+        sum.add(cut(size));
     }
     eprintln!("sweep: {sum}\n{} cases, {} unsafe", sum.cases, sum.faults.len());
     assert!(sum.faults.is_empty(), "unsafe end states");

@@ -7,19 +7,34 @@ use serde_json::Value;
 use crate::lab::Host;
 
 /// Words for people, and times.
-const MEANINGLESS: [&str; 7] = ["cause", "notes", "remedy", "at", "pending_since", "clock", "expectations"];
+const MEANINGLESS: [&str; 6] = ["cause", "notes", "remedy", "at", "pending_since", "transaction"];
 
 /// Adds all below some directories.
 pub fn hash(host: &Host, directories: &[&str], hasher: &mut impl Hasher) {
     for directory in directories {
         for entry in host.tree(directory) {
             let name = entry.path.to_string_lossy();
-            // Names that are random, and the number of the process that locked last.
-            let is_temp = name.contains(".certcast-") && name.ends_with(".tmp");
-            let path = if is_temp { entry.path.parent().unwrap().join("temp") } else { entry.path.clone() };
+            let path: Vec<_> = name.split('/').map(same).collect();
+            // It holds the number of the process that locked last.
             let content = entry.content.filter(|_| !name.ends_with(".lock")).map(|content| plain(&content));
             (directory, path, entry.kind, entry.mode, entry.owner, entry.target, content).hash(hasher);
         }
+    }
+}
+
+/// A name without what is random in it: of a temporary file, a transaction, a process.
+fn same(name: &str) -> String {
+    if name.strip_prefix(".certcast-").is_some_and(|rest| rest.strip_suffix(".tmp").is_some()) {
+        return "temporary".to_owned();
+    }
+    let end = name.rsplit('-').next().unwrap();
+    let is_transaction = end.len() == 32 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_process =
+        name.contains('-') && name.trim_start_matches(".forgotten-").bytes().all(|b| b == b'-' || b.is_ascii_digit());
+    match (is_transaction, is_process) {
+        (true, _) => name.trim_end_matches(end).to_owned(),
+        (_, true) => name.trim_matches(|c: char| c == '-' || c.is_ascii_digit()).to_owned(),
+        _ => name.to_owned(),
     }
 }
 

@@ -10,9 +10,6 @@ use certcast::model::outcome::Outcome;
 use certcast::wire::message::{Ownership, Prepare, Reply, Request, TransactionId, TreeAttributes, Wishes};
 use certcast::wire::{banner, frame};
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
-use openssl::hash::MessageDigest;
-use openssl::x509::X509;
 
 use super::scenario::Scenario;
 use super::verdict::judge;
@@ -54,7 +51,6 @@ pub struct Peer {
     victim: Victim,
     /// Version 1.
     pub old: Bundle,
-    old_leaf: Vec<u8>,
     /// Version 2.
     pub new: Bundle,
 }
@@ -65,8 +61,7 @@ impl Peer {
         let lab = Lab::raise().host("web1").without_configuration().up();
         let issue = || [lab.bundle(&[NAME]), lab.bundle(&[NAME])];
         let [old, new] = versions.get_or_init(issue).clone();
-        let old_leaf = X509::from_pem(&old.cert).unwrap().digest(MessageDigest::sha256()).unwrap().to_vec();
-        let bench = Peer { lab, scenario, victim, old, old_leaf, new };
+        let bench = Peer { lab, scenario, victim, old, new };
         let host = bench.host();
         let reload =
             if scenario.reload_fails { r#"["sh", "/etc/sweep/reload"]"# } else { r#"["nginx", "-s", "reload"]"# };
@@ -147,12 +142,7 @@ impl Peer {
             host.start_nginx();
         }
         if reloaded {
-            if glance::served(host, NAME) != Some(self.old_leaf.clone()) {
-                host.signal(host.nginx_master(), Signal::SIGHUP);
-                // Several in a row: old workers accept for a moment.
-                let is_old = || glance::served(host, NAME).as_ref() == Some(&self.old_leaf);
-                until("the old leaf is served again", || (0..3).all(|_| is_old()));
-            }
+            glance::bring_back(host, NAME, &self.old);
             host.write(NGINX_LOG, "");
         }
     }
