@@ -2,7 +2,6 @@
 #![cfg(test)]
 
 use std::fs;
-use std::path::Path;
 
 const PAGE: &str = "docs/operations.md";
 /// Shorter pieces of a message would be found on the page by accident.
@@ -98,29 +97,23 @@ fn pieces(text: &str) -> Vec<&str> {
         Some((_, fixed)) if index > 0 => fixed,
         _ => piece,
     });
-    let pieces = fixed
-        .flat_map(|fixed| fixed.split([';', ':', '(', ')']))
-        .map(|piece| piece.trim_matches([' ', ',', '\'']));
+    let pieces =
+        fixed.flat_map(|fixed| fixed.split([';', ':', '(', ')'])).map(|piece| piece.trim_matches([' ', ',', '\'']));
     pieces.filter(|piece| piece.len() >= WORDS_AT_LEAST && piece.contains(' ')).collect()
 }
 
-fn sources(directory: &Path, found: &mut Vec<String>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.to_str().unwrap().to_owned();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if name.ends_with(".rs") && !name.contains("tests") && !name.contains("fixture") {
-            found.push(name);
-        }
-    }
+/// The program's own files.
+fn sources() -> Vec<String> {
+    let files = walkdir::WalkDir::new("src").sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let names = files.map(|path| path.to_str().unwrap().to_owned());
+    names.filter(|name| !name.contains("tests") && !name.contains("fixture")).collect()
 }
 
 #[test]
 fn every_message_is_explained_under_its_own_words() {
     let page = fs::read_to_string(PAGE).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut files = Vec::new();
-    sources(Path::new("src"), &mut files);
+    let mut files = sources();
     files.retain(|file| !PASSED_OVER.iter().any(|(passed, _)| file.starts_with(passed)));
     let (mut looked, mut missing) = (0, Vec::new());
     for file in &files {

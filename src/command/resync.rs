@@ -147,16 +147,14 @@ fn read_patiently(letsencrypt: &Path, name: &LineageName) -> Result<Lineage, Lin
 }
 
 fn withdraw_what_is_owed(config: &Config, fleet: &Fleet) {
-    let done = Runs::open(&config.node.state).map_err(anyhow::Error::from).and_then(|runs| {
-        publication::adopt_orphans(fleet, &runs)?;
-        Ok(publication::settle_debts(config, fleet, &runs, Deadline::after(config.challenge.budget))?)
-    });
+    let done = Runs::open(&config.node.state)
+        .and_then(|runs| publication::settle_debts(config, fleet, &runs, Deadline::after(config.challenge.budget)));
     match done {
         Ok(answers) => {
             for answer in answers.iter().filter(|answer| !answer.failures.is_empty()) {
                 tracing::warn!(node = %answer.node, "challenges are still to be withdrawn: {}", answer.failures.join("; "));
             }
         }
-        Err(error) => tracing::warn!("cannot withdraw old challenges: {error:#}"),
+        Err(error) => tracing::warn!("cannot withdraw old challenges: {error}"),
     }
 }

@@ -149,10 +149,13 @@ impl Archive {
         self.remove(number, &Part::ALL)
     }
 
-    /// The leaf of one version, if it can be read.
-    pub fn leaf(&self, number: Number) -> Option<Digest> {
-        let pem = bounded::read_beneath(&self.dir, Path::new(&Part::Cert.file(number)), FILE_AT_MOST).ok()?;
-        Leaf::read(&String::from_utf8_lossy(&pem)).ok().map(|leaf| leaf.digest)
+    /// The leaf of one version; none where the file is missing or holds no certificate.
+    pub fn leaf(&self, number: Number) -> io::Result<Option<Digest>> {
+        match bounded::read_beneath(&self.dir, Path::new(&Part::Cert.file(number)), FILE_AT_MOST) {
+            Ok(pem) => Ok(Leaf::read(&String::from_utf8_lossy(&pem)).ok().map(|leaf| leaf.digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The highest number below another one.

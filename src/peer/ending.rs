@@ -1,6 +1,6 @@
 //! How a transaction ends: finished, undone, or given up; by the process that began it or by a later one.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -46,7 +46,7 @@ impl<'n> Ending<'n> {
             match Joined::open(&file.path) {
                 Ok(open) => joined.push((open, file.existed)),
                 // Its directory is gone, and with it all that could be undone or removed there.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => tracing::warn!("{error}"),
+                Err(error) if error.kind() == ErrorKind::NotFound => tracing::warn!("{error}"),
                 Err(error) => return Err(error),
             }
         }
@@ -198,8 +198,14 @@ impl<'n> Ending<'n> {
             archive.remove(intent.to, &intent.writes)?;
         }
         if matches!(intent.before, Before::Nothing | Before::Foreign) {
-            // Fails where an older version is kept in it, and then it is to stay.
-            _ = self.node.letsencrypt().open_beneath("archive").and_then(|dir| dir.rmdir(intent.lineage.as_str()));
+            let archives = self.node.letsencrypt().open_beneath("archive");
+            match archives.and_then(|dir| dir.rmdir(intent.lineage.as_str())) {
+                // Gone, or an older version is kept in it, and then it is to stay.
+                Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
         }
         Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)
     }

@@ -40,7 +40,7 @@ pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: D
     if !node.is_own() && admission::installed(node, &request.lineage).unwrap_or_default() == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
     }
-    let old = baseline::installed_leaf(node, &request.lineage);
+    let old = baseline::installed_leaf(node, &request.lineage)?;
     let now = jiff::Timestamp::now().as_second();
     let (bundle, mut notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
     if !node.is_own() && trust::would_be_lost(node, &request.lineage, &bundle) {

@@ -37,7 +37,7 @@ pub use ca::Ca;
 pub use certbot::Certbot;
 pub use dns::Dns;
 pub use files::Entry;
-pub use hooks::{ACCOUNT, CHALLENGES, token};
+pub use hooks::{ACCOUNT, CHALLENGES, Hooks, token};
 pub use host::Host;
 pub use issuer::Validity;
 pub use process::{Command, Finished, Running};

@@ -14,11 +14,19 @@ pub struct Scenario {
     pub reload_fails: bool,
     /// The file system knows no flags of `renameat2`.
     pub no_exchange: bool,
+    /// The journal is gone after a crash: as if the program wrote none. Nothing to be proven so, but that the sweep sees it.
+    pub no_journal: bool,
 }
 
 /// From version 1 to 2.
-pub const RENEWAL: Scenario =
-    Scenario { name: "renewal", first: false, joined: false, reload_fails: false, no_exchange: false };
+pub const RENEWAL: Scenario = Scenario {
+    name: "renewal",
+    first: false,
+    joined: false,
+    reload_fails: false,
+    no_exchange: false,
+    no_journal: false,
+};
 /// Nothing was there before.
 pub const FIRST: Scenario = Scenario { name: "first issue", first: true, ..RENEWAL };
 /// With chain and key in one file as well.
