@@ -38,11 +38,15 @@ macro_rules! named {
     ($($name:ident)*) => { &[$((stringify!($name), Call(libc::$name))),*] };
 }
 
-/// The calls through which a disk says that it is full, broken or read-only.
+/// The calls that bring something onto a disk.
+const WRITES: &[(&str, Call)] = named!(
+    SYS_write SYS_fsync SYS_fdatasync SYS_rename SYS_renameat SYS_renameat2
+);
+
+/// The other calls through which a disk says that it is full, broken or read-only.
 const DISK: &[(&str, Call)] = named!(
-    SYS_write SYS_fsync SYS_fdatasync SYS_rename SYS_renameat SYS_renameat2 SYS_openat SYS_openat2 SYS_linkat
-    SYS_symlinkat SYS_fchmod SYS_fchown SYS_unlink SYS_unlinkat SYS_mkdir SYS_mkdirat SYS_ftruncate SYS_flock
-    SYS_getdents64
+    SYS_openat SYS_openat2 SYS_linkat SYS_symlinkat SYS_fchmod SYS_fchown SYS_unlink SYS_unlinkat SYS_mkdir SYS_mkdirat
+    SYS_ftruncate SYS_flock SYS_getdents64
 );
 
 /// Calls that change nothing that another process could see: a kill there leaves what a kill at the next call leaves
@@ -79,18 +83,33 @@ pub const RENAMEAT: Call = Call(libc::SYS_renameat);
 /// Output.
 pub const WRITE: Call = Call(libc::SYS_write);
 
+/// How calls fail.
+#[derive(Debug)]
+pub struct Failures {
+    /// Those that bring something onto a disk.
+    writes: &'static [Blow],
+    /// The other ones. Our program tells none of these errors from another, so fewer will do.
+    others: &'static [Blow],
+}
+
 /// A disk that is full for a moment or for good, one that breaks once or for good, one that was mounted anew, a quota.
-pub const FAILURES: [Blow; 6] = [
-    Blow::Once(Errno::ENOSPC),
-    Blow::FromNowOn(Errno::ENOSPC),
-    Blow::Once(Errno::EIO),
-    Blow::FromNowOn(Errno::EIO),
-    Blow::FromNowOn(Errno::EROFS),
-    Blow::Once(Errno::EDQUOT),
-];
+pub const FAILURES: Failures = Failures {
+    writes: &[
+        Blow::Once(Errno::ENOSPC),
+        Blow::FromNowOn(Errno::ENOSPC),
+        Blow::Once(Errno::EIO),
+        Blow::FromNowOn(Errno::EIO),
+        Blow::FromNowOn(Errno::EROFS),
+        Blow::Once(Errno::EDQUOT),
+    ],
+    others: &[Blow::FromNowOn(Errno::ENOSPC), Blow::Once(Errno::EIO)],
+};
 
 /// While a crash is being recovered from.
-pub const FAILURES_AGAIN: [Blow; 2] = [Blow::FromNowOn(Errno::ENOSPC), Blow::Once(Errno::EIO)];
+pub const FAILURES_AGAIN: Failures = Failures { writes: FAILURES.others, others: FAILURES.others };
+
+/// None: only kills.
+pub const NO_FAILURES: Failures = Failures { writes: &[], others: &[] };
 
 impl Call {
     fn is_in(self, list: &[(&str, Call)]) -> bool {
@@ -105,7 +124,7 @@ impl Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match [DISK, SILENT, OTHERS].concat().iter().find(|(_, call)| call == self) {
+        match [WRITES, DISK, SILENT, OTHERS].concat().iter().find(|(_, call)| call == self) {
             Some((name, _)) => f.write_str(name.trim_start_matches("SYS_")),
             None => write!(f, "call{}", self.0),
         }
@@ -120,7 +139,7 @@ impl fmt::Display for Cut {
 
 /// Every place where a recorded run can be cut: each of its calls by a kill, those of the disk by failures too. A call
 /// that always fails changes nothing: a kill there is a kill at the next one.
-pub fn places(calls: &[Call], never: Option<Call>, failures: &[Blow]) -> Vec<Cut> {
+pub fn places(calls: &[Call], never: Option<Call>, failures: &Failures) -> Vec<Cut> {
     let mut counts: HashMap<Call, usize> = HashMap::new();
     let mut kills = Vec::new();
     for (at, &call) in calls.iter().enumerate() {
@@ -129,7 +148,10 @@ pub fn places(calls: &[Call], never: Option<Call>, failures: &[Blow]) -> Vec<Cut
         kills.push(Cut { call, nth: *nth, blow: Blow::Kill, at });
     }
     kills.retain(|cut| Some(cut.call) != never);
-    let disk = || kills.iter().filter(|cut| cut.call.is_in(DISK));
-    let failing = failures.iter().flat_map(|&blow| disk().map(move |cut| Cut { blow, ..cut.clone() }));
-    kills.iter().cloned().chain(failing).collect()
+    let failing = |list: &'static [(&str, Call)], blows: &'static [Blow]| {
+        let cuts: Vec<_> = kills.iter().filter(|cut| cut.call.is_in(list)).collect();
+        blows.iter().flat_map(move |&blow| cuts.clone().into_iter().map(move |cut| Cut { blow, ..cut.clone() }))
+    };
+    let (writes, others) = (failing(WRITES, failures.writes), failing(DISK, failures.others));
+    kills.iter().cloned().chain(writes).chain(others).collect()
 }

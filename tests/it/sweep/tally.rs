@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bench::Bench;
-use super::cut::{Blow, Call, Cut, places};
+use super::cut::{Blow, Call, Cut, Failures, places};
 
 /// How often the same state is judged while services are being moved: a reload may be under way and not yet be seen.
 const MOVING: usize = 3;
@@ -26,9 +26,9 @@ pub struct Plan {
     /// Only cuts at these calls; all if there are none.
     pub only: &'static [Call],
     /// How calls of the disk fail.
-    pub failures: &'static [Blow],
+    pub failures: &'static Failures,
     /// The same while a crash is recovered from.
-    pub failures_again: &'static [Blow],
+    pub failures_again: &'static Failures,
     /// Of the kills at calls that change nothing outside of the process, every n-th.
     pub silent: usize,
     /// How much of all of this.

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use bench::{Peer, Victim};
 use scenario::{RENEWAL, SCENARIOS, Scenario};
 
-use super::cut::{Call, FAILURES, FAILURES_AGAIN, FSYNC, RENAMEAT, RENAMEAT2, WAIT4};
+use super::cut::{Call, FAILURES, FAILURES_AGAIN, FSYNC, NO_FAILURES, RENAMEAT, RENAMEAT2, WAIT4};
 use super::tally::{Plan, Size, Tally, sweep};
 
 /// All scenarios.
@@ -38,7 +38,15 @@ fn run(plan: &Plan, scenario: &Scenario, victim: Victim) -> Tally {
 fn broken(name: &str, scenario: Scenario, victim: Victim, only: &'static [Call]) -> Tally {
     let never = scenario.no_exchange.then_some(RENAMEAT2);
     let size = Size { every: 1, benches: 2 };
-    let plan = Plan { name: name.to_owned(), never, only, failures: &[], failures_again: &[], silent: 1, size };
+    let plan = Plan {
+        name: name.to_owned(),
+        never,
+        only,
+        failures: &NO_FAILURES,
+        failures_again: &NO_FAILURES,
+        silent: 1,
+        size,
+    };
     run(&plan, &scenario, victim)
 }
 

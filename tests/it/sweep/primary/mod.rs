@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use bench::Primary;
 
-use super::cut::FAILURES;
+use super::cut::{FAILURES, NO_FAILURES};
 use super::tally::{Plan, Size, Tally, sweep};
 
 /// Of the kills at calls that show nowhere outside of the process, every n-th is done.
@@ -49,7 +49,7 @@ pub fn scenarios() -> impl Iterator<Item = (&'static str, impl Fn(Size) -> Tally
                 never: None,
                 only: &[],
                 failures: &FAILURES,
-                failures_again: &[],
+                failures_again: &NO_FAILURES,
                 silent: SILENT,
                 size,
             };
