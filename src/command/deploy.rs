@@ -46,6 +46,7 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
 
 /// One deploy or resync at a time: the later one waits, and then sees what the earlier one did.
 pub fn lock(config: &config::Config) -> Result<Lock, Failure> {
-    std::fs::create_dir_all(&config.node.state)?;
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.node.state)?;
     Ok(Lock::acquire(&config.node.state.join("delivery.lock"), Deadline::after(LOCK))?)
 }

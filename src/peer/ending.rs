@@ -18,6 +18,9 @@ use crate::peer::state::{Before, Intent, Record};
 use crate::peer::{history, service, settled, written};
 use crate::wire::message::TransactionId;
 
+/// A primary that keeps every version, or says so with a stolen key, must not fill this disk.
+const VERSIONS_AT_MOST: usize = 50;
+
 /// A transaction's open ends. Each way to end it may be repeated after a crash at any moment of it.
 #[derive(Debug)]
 pub struct Ending<'n> {
@@ -104,7 +107,7 @@ impl<'n> Ending<'n> {
         Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)
     }
 
-    /// Removes the versions that were written here and that the primary no longer has.
+    /// Removes the versions that were written here and that the primary no longer has; of very many, the oldest.
     fn prune(&self, archive: &Archive) -> Result<()> {
         let intent = self.intent();
         let (state, lineage) = (self.node.state(), &intent.lineage);
@@ -112,8 +115,11 @@ impl<'n> Ending<'n> {
         if !written.contains(&intent.to) && intent.writes.len() == Part::ALL.len() {
             written.push(intent.to);
         }
-        let (kept, gone): (Vec<_>, Vec<_>) =
+        let (mut kept, mut gone): (Vec<_>, Vec<_>) =
             written.into_iter().partition(|number| *number == intent.to || intent.keep.contains(number));
+        // In the order in which they were written, the one in use last: a number says nothing here, for anybody may choose it.
+        kept.sort_by_key(|number| *number == intent.to);
+        gone.extend(kept.drain(..kept.len().saturating_sub(VERSIONS_AT_MOST)));
         for number in gone {
             archive.prune(number)?;
         }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::attacks::frames::frame;
 use crate::lab::{Finished, Grant, Host, Lab};
-use crate::restricted::frame;
 
 const NAME: &str = "www.site.test";
 const LOG: &str = "/var/log/certcast.log";

@@ -3,6 +3,8 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod babble;
 #[cfg(test)]
 mod bad_input;
@@ -28,10 +30,6 @@ mod lab;
 mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
-#[cfg(test)]
-mod refused_again;
-#[cfg(test)]
-mod restricted;
 #[cfg(test)]
 mod resync;
 #[cfg(test)]

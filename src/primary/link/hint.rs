@@ -21,7 +21,7 @@ impl LinkError {
             LinkError::HostKeyAuthorityOnly(_) => {
                 "set transport = \"system-ssh\" for this peer, or pin its plain host key".to_owned()
             }
-            LinkError::KnownHostsOpenToOthers { path, .. } => format!("chmod go-w '{}'", path.display()),
+            LinkError::Exposed { path, exposure } => exposure.remedy(path),
             LinkError::IdentityOpenToOthers { path, .. } => format!("chmod 600 '{}'", path.display()),
             LinkError::IdentityMissing { path } => {
                 format!("make one with `ssh-keygen -t ed25519 -N '' -f '{}'`, or set [ssh] identity", path.display())

@@ -29,6 +29,7 @@ mod raise;
 mod settings;
 mod sshd;
 mod wait;
+mod watch;
 
 use std::ops::Index;
 
@@ -44,6 +45,7 @@ pub use process::{Command, Finished, Running};
 pub use raise::Raise;
 pub use sshd::Grant;
 pub use wait::until;
+pub use watch::{programs, watching};
 
 use issuer::Issuer;
 use namespaces::Namespaces;

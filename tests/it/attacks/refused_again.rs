@@ -2,11 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Bundle, CHALLENGES, Fault, Finished, Grant, Lab, Validity, token};
-use crate::restricted::{everything, frame, prepare, send, with};
-
-const NAME: &str = "www.site.test";
-const THUMBPRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+use super::frames::{NAME, everything, frame, is_unchanged, prepare, send, with};
+use crate::lab::{ACCOUNT, Bundle, CHALLENGES, Fault, Finished, Grant, Lab, Validity, token};
 
 /// What the receiver answered to each frame after the hello.
 fn answers(said: &Finished) -> Vec<Value> {
@@ -23,7 +20,7 @@ fn answers(said: &Finished) -> Vec<Value> {
 
 /// The frame that would bring these files.
 fn bringing(lab: &Lab, bundle: &Bundle) -> Value {
-    bundle.files().into_iter().fold(prepare(lab), |message, (part, bytes)| {
+    bundle.files().into_iter().fold(prepare(&lab.bundle(&[NAME]), NAME, 1), |message, (part, bytes)| {
         with(message, &format!("/files/{part}"), String::from_utf8_lossy(bytes).into_owned())
     })
 }
@@ -57,7 +54,7 @@ fn files_that_make_no_bundle_are_refused_by_the_peer_too_each_by_its_name() {
         assert_eq!((&outcome["outcome"], &outcome["step"]), (&json!("refused"), &json!("check")), "{answer}");
         assert!(outcome["cause"].as_str().unwrap().contains(why), "{why}: {answer}");
     }
-    assert_eq!(everything(&lab["web2"]), before);
+    is_unchanged(&before, &everything(&lab["web2"]), "refused");
     assert!(!lab["web2"].exists("/var/lib/certcast/transaction.journal"));
     // It is their content: the same frame with the good files is taken.
     assert!(send(&lab, &frame(&bringing(&lab, &good))).stdout().contains(r#""answer":"prepared""#));
@@ -75,7 +72,7 @@ fn tokens_that_are_paths_and_validations_that_are_not_theirs_are_refused_by_the_
     };
     let withdraw = |token: &str| frame(&json!({"verb": "withdraw", "challenges": [{"name": NAME, "token": token}]}));
     // By hand, and yet good: it is written, and removed again.
-    let right = format!("{good}.{THUMBPRINT}");
+    let right = format!("{good}.{ACCOUNT}");
     send(&lab, &publish(&good, &right)).did_it();
     assert_eq!(peer.text(&format!("{CHALLENGES}/{good}")), right);
     send(&lab, &withdraw(&good)).did_it();
@@ -85,16 +82,16 @@ fn tokens_that_are_paths_and_validations_that_are_not_theirs_are_refused_by_the_
     let long = "x".repeat(10_000);
     let paths = ["../x", "../../../../../../etc/cron.d/owned", "/x", "/etc/cron.d/owned-by-a-token"];
     for bad in paths.into_iter().chain(["aaaaaaaaaaaaaaaaaaaa\0aaaa", "", ".", "owned.php.owned.php.owned", &long]) {
-        for bytes in [publish(bad, &format!("{bad}.{THUMBPRINT}")), withdraw(bad)] {
+        for bytes in [publish(bad, &format!("{bad}.{ACCOUNT}")), withdraw(bad)] {
             is_rejected(&send(&lab, &bytes), "the token is not 16 to 128 characters of base64url");
         }
     }
-    let others = format!("{}.{THUMBPRINT}", token("other.test"));
+    let others = format!("{}.{ACCOUNT}", token("other.test"));
     for bad in [&good, &format!("{good}."), &others, &format!("{right}\n<?php system($_GET[0]);"), &format!("{good}.x")]
     {
         is_rejected(&send(&lab, &publish(&good, bad)), "the validation is not the token, a dot and a 43-character");
     }
-    assert_eq!(everything(peer), before);
+    is_unchanged(&before, &everything(peer), "refused");
 }
 
 #[track_caller]
