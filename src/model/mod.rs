@@ -11,4 +11,5 @@ pub mod exit_code;
 pub mod exposure;
 pub mod names;
 pub mod outcome;
+pub mod pasteable;
 pub mod some_of;

@@ -17,6 +17,8 @@ mod chaos;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod hairpin;
 #[cfg(test)]
 mod healing;
@@ -31,9 +33,13 @@ mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
 #[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod resync;
 #[cfg(test)]
 mod rollout;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod severed;
 #[cfg(test)]
