@@ -246,7 +246,7 @@ fn a_power_cut_at_a_sample_of_moments_of_a_renewal_leaves_a_peer_whole() {
         let bench = Bench::raise(Story::Renewal);
         let (moments, ended) = bench.moments(looks, true);
         assert!(ended.stdout().contains(r#""outcome":"applied""#), "{ended}");
-        assert!(moments.len() > 10, "{} moments", moments.len());
+        assert!(moments.len() > 5, "{} moments", moments.len());
         let faults: Vec<_> = moments.iter().flat_map(|moment| bench.faults(moment)).collect();
         assert!(faults.is_empty(), "{faults:#?}");
     }
@@ -267,8 +267,8 @@ fn the_power_cuts_catch_a_receiver_that_does_not_sync() {
     let faults: Vec<_> = moments.last().map(|moment| bench.faults(moment)).into_iter().flatten().collect();
     let last = bench.lab["web1"].power_cut();
     let said = r#""outcome":"applied""#.to_owned();
-    let lost = bench.faults(&Moment { call: "the end".into(), said, image: last });
-    assert!(lost.iter().any(|fault| fault.contains("it shows Some(1)")), "{lost:#?} {faults:#?}");
+    let at_end = bench.faults(&Moment { call: "the end".into(), said, image: last });
+    assert!(at_end.iter().any(|fault| fault.contains("it shows Some(1)")), "{at_end:#?} {faults:#?}");
 }
 
 #[test]
