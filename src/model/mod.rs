@@ -10,4 +10,5 @@ pub mod escape;
 pub mod exit_code;
 pub mod names;
 pub mod outcome;
+pub mod pasteable;
 pub mod some_of;

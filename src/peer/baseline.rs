@@ -84,8 +84,12 @@ fn previous_leaf(node: &Node, request: &Prepare) -> io::Result<Option<Digest>> {
     Ok(archive.previous(request.number)?.and_then(|number| archive.leaf(number)))
 }
 
-/// Whether nothing is installed, or what somebody's power cut left of it.
+/// Whether nothing is installed, or what somebody's power cut left of it, or a joined file is yet to be made.
 fn lacks_a_whole_one(node: &Node, before: Before, request: &Prepare) -> io::Result<bool> {
+    let is_missing = |path: &PathBuf| !Joined::open(path).is_ok_and(|joined| joined.exists().unwrap_or(true));
+    if node.joined_paths(&request.lineage).iter().any(is_missing) {
+        return Ok(true);
+    }
     let Before::Number(number) = before else { return Ok(before == Before::Nothing) };
     let archive = Archive::open(node.letsencrypt(), &request.lineage)?;
     let files = archive.map_or(Ok(None), |archive| archive.read(number))?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::model::bundle::Part;
 use crate::model::outcome::{Outcome, Step};
+use crate::model::pasteable::pasteable;
 use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
 use crate::peer::joined::Joined;
@@ -68,6 +69,12 @@ impl<'n> Ending<'n> {
         let live = self.trees.iter().map(|(_, live)| (live.stage_path(&id), live.path()));
         let joined = self.joined.iter().map(|(joined, _)| (joined.stage_path(&id), joined.path()));
         live.chain(joined).filter(|(_, visible)| visible.exists()).collect()
+    }
+
+    /// Whether the services' tests can be asked about what is staged. What is not there yet cannot be shown in its
+    /// place, and tests that failed for want of it would fail again.
+    pub fn can_be_tried(&self) -> bool {
+        self.intent().tests_passed || self.overlay().len() == self.trees.iter().len() + self.joined.len()
     }
 
     /// Makes what is staged visible. The journal must say so already.
@@ -156,7 +163,10 @@ impl<'n> Ending<'n> {
             None => (intent.digest, [].as_slice()),
         };
         let settled = service::settle(self.node.services(), expected.1, expected.0, Reload::Running);
-        settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
+        let notes = settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
+        for note in notes {
+            tracing::warn!("while the old bundle was brought back: {note}");
+        }
         Ok(())
     }
 
@@ -172,8 +182,9 @@ impl<'n> Ending<'n> {
 
     /// What a person has to run when neither way worked.
     pub fn remedy(&self) -> Vec<String> {
-        let tests = self.node.services().iter().map(|service| service.test.join(" "));
-        let looks = self.overlay().into_iter().map(|(staged, _)| format!("ls -lA {}", staged.display()));
+        let tests = self.node.services().iter().map(|service| pasteable(&service.test));
+        let look = |staged: PathBuf| pasteable(&["ls", "-lA", &staged.to_string_lossy()]);
+        let looks = self.overlay().into_iter().map(|(staged, _)| look(staged));
         tests.chain(looks).chain(["certcast recover".into()]).collect()
     }
 

@@ -48,7 +48,8 @@ pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: D
         return Ok(Prepared::Planned(plan(node, request, &baseline)));
     }
     let ending = staging::stage(node, request, &bundle, old.as_ref(), baseline)?;
-    match preflight::run(node.services(), &ending.overlay()) {
+    let overlay = if ending.can_be_tried() { ending.overlay() } else { Vec::new() };
+    match preflight::run(node.services(), &overlay) {
         Ok(more) => notes.extend(more),
         Err(unwilling) => return Err(ending.give_up(Step::PreFlight, &unwilling.cause)),
     }
