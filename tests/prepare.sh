@@ -16,7 +16,7 @@ needed_for() {
         echo /usr/lib/openssh/sftp-server:openssh-sftp-server dnsmasq:dnsmasq-base
         echo /usr/bin/certbot:certbot pebble:pebble curl:curl openssl:openssl
         ;;
-    tests) echo git:git strace:strace /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv' ;;
+    tests) echo git:git strace:strace mkfs.ext4:e2fsprogs /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv' ;;
     checks) echo shellcheck:shellcheck ;;
     esac
 }

@@ -9,6 +9,8 @@ mod challenges;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod hooks;
 #[cfg(test)]
 mod lab;
@@ -17,11 +19,15 @@ mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
 #[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod restricted;
 #[cfg(test)]
 mod resync;
 #[cfg(test)]
 mod rollout;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

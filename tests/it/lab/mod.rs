@@ -14,7 +14,9 @@
 mod actions;
 mod bundle;
 mod ca;
+mod caller;
 mod certbot;
+mod disk;
 mod dns;
 mod files;
 mod hooks;
@@ -34,7 +36,9 @@ use std::ops::Index;
 
 pub use bundle::{Bundle, Fault};
 pub use ca::Ca;
+pub use caller::told;
 pub use certbot::Certbot;
+pub use disk::Image;
 pub use dns::Dns;
 pub use files::Entry;
 pub use hooks::{CHALLENGES, token};
