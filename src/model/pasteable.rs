@@ -22,8 +22,7 @@ mod tests {
         let words = ["", "plain-1.pem", "two words", "it's", "$(id)", "`id`;*", "a\"b", "\\", "~", "-A", "#", "{a,b}"];
         let line = format!("printf '[%s]' {}", pasteable(&words));
         let read = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
-        let expected = format!("[{}]", words.join("]["));
-        assert_eq!(String::from_utf8(read.stdout).unwrap(), expected);
+        assert_eq!(String::from_utf8(read.stdout).unwrap(), format!("[{}]", words.join("][")));
         assert_eq!(pasteable(&["nginx", "-t"]), "nginx -t");
     }
 }

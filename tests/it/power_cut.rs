@@ -263,12 +263,10 @@ fn the_power_cuts_catch_a_receiver_that_does_not_sync() {
 
     // Nobody else syncs: then all of it is lost, and the word that it was done was not true.
     let bench = Bench::raise(Story::Renewal);
-    let (moments, _) = bench.moments(PLAIN, false);
-    let faults: Vec<_> = moments.last().map(|moment| bench.faults(moment)).into_iter().flatten().collect();
-    let last = bench.lab["web1"].power_cut();
-    let said = r#""outcome":"applied""#.to_owned();
-    let at_end = bench.faults(&Moment { call: "the end".into(), said, image: last });
-    assert!(at_end.iter().any(|fault| fault.contains("it shows Some(1)")), "{at_end:#?} {faults:#?}");
+    let (_, ended) = bench.moments(PLAIN, false);
+    let end = Moment { call: "its end".into(), said: ended.stdout(), image: bench.lab["web1"].power_cut() };
+    let faults = bench.faults(&end);
+    assert!(faults.iter().any(|fault| fault.contains("it shows Some(1) and had said")), "{faults:#?}");
 }
 
 #[test]
