@@ -19,6 +19,8 @@ mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
 #[cfg(test)]
+mod least_privilege;
+#[cfg(test)]
 mod resync;
 #[cfg(test)]
 mod rollout;
