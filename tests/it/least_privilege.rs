@@ -110,13 +110,12 @@ fn setting(unit: &str, name: &str) -> Vec<String> {
 /// The words that give a program of a host what systemd would give the unit's: its capabilities, its view of the files.
 fn confined(unit: &str) -> Vec<String> {
     let writable = setting(unit, "ReadWritePaths").join(" ").replace('-', "");
-    let capabilities: String =
-        setting(unit, "CapabilityBoundingSet").iter().map(|name| format!(",+{}", name[4..].to_lowercase())).collect();
+    let capabilities = setting(unit, "CapabilityBoundingSet").join(",").to_lowercase().replace("cap_", "+");
     assert_eq!(setting(unit, "ProtectSystem"), ["strict"]);
     let script = format!(
         "set -e; mount --make-rprivate /; for p in {writable}; do [ ! -e $p ] || mount --rbind $p $p; done; \
          mount -o remount,bind,ro /; mount -o remount,bind,ro /usr/local/bin; mount -t tmpfs private /tmp; \
-         exec setpriv --bounding-set=-all{capabilities} --inh-caps=-all --no-new-privs -- \"$@\""
+         exec setpriv --bounding-set=-all,{capabilities} --inh-caps=-all --no-new-privs -- \"$@\""
     );
     ["unshare", "--mount", "sh", "-c", &script, "--"].map(str::to_owned).to_vec()
 }
