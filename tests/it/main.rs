@@ -33,6 +33,8 @@ mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
 #[cfg(test)]
+mod least_privilege;
+#[cfg(test)]
 mod power_cut;
 #[cfg(test)]
 mod resync;
