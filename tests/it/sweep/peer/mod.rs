@@ -21,7 +21,6 @@ pub fn scenarios() -> impl Iterator<Item = (&'static str, impl Fn(Size) -> Tally
         only: &[],
         failures: &FAILURES,
         failures_again: &FAILURES_AGAIN,
-        silent: 1,
         size,
     };
     SCENARIOS
@@ -37,16 +36,8 @@ fn run(plan: &Plan, scenario: &Scenario, victim: Victim) -> Tally {
 /// The tests of the test: what is broken on purpose is killed at a few calls.
 fn broken(name: &str, scenario: Scenario, victim: Victim, only: &'static [Call]) -> Tally {
     let never = scenario.no_exchange.then_some(RENAMEAT2);
-    let size = Size { every: 1, benches: 2 };
-    let plan = Plan {
-        name: name.to_owned(),
-        never,
-        only,
-        failures: &NO_FAILURES,
-        failures_again: &NO_FAILURES,
-        silent: 1,
-        size,
-    };
+    let size = Size { every: 1, silent: 1, benches: 2 };
+    let plan = Plan { name: name.to_owned(), never, only, failures: &NO_FAILURES, failures_again: &NO_FAILURES, size };
     run(&plan, &scenario, victim)
 }
 
