@@ -105,3 +105,6 @@ fn lacks_a_whole_one(node: &Node, before: Before, request: &Prepare) -> io::Resu
     let files = archive.map_or(Ok(None), |archive| archive.read(number))?;
     Ok(files.is_none_or(|files| matches!(Bundle::check(files, 0), Err(error) if error.is_damage())))
 }
+
+#[cfg(test)]
+mod tests;

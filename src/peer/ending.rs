@@ -118,7 +118,7 @@ impl<'n> Ending<'n> {
     fn prune(&self, archive: &Archive) -> Result<()> {
         let intent = self.intent();
         let (state, lineage) = (self.node.state(), &intent.lineage);
-        let mut written = written::numbers(state, lineage);
+        let mut written = written::numbers(state, lineage)?;
         if !written.contains(&intent.to) && intent.writes.len() == Part::ALL.len() {
             written.push(intent.to);
         }

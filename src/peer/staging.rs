@@ -80,7 +80,7 @@ fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Res
         Archive::check_room(node.letsencrypt())?;
         return Ok(Lacks { absent: Part::ALL.to_vec(), torn: Vec::new() });
     };
-    let is_ours = written::numbers(node.state(), &request.lineage).contains(&request.number);
+    let is_ours = written::numbers(node.state(), &request.lineage)?.contains(&request.number);
     let is_spare = is_ours && matches!(before, Before::Number(number) if number != request.number);
     archive.lacks(request.number, bundle.files(), is_spare).map_err(|error| match error {
         ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error.to_string()),

@@ -76,8 +76,6 @@ const OTHERS: &[(&str, Call)] = named!(
 pub const RENAMEAT2: Call = Call(libc::SYS_renameat2);
 /// What a shell does between its commands.
 pub const WAIT4: Call = Call(libc::SYS_wait4);
-/// Between the steps of a transaction.
-pub const FSYNC: Call = Call(libc::SYS_fsync);
 /// Between the links that are renamed one by one.
 pub const RENAMEAT: Call = Call(libc::SYS_renameat);
 /// Output.

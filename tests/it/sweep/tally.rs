@@ -29,8 +29,6 @@ pub struct Plan {
     pub failures: &'static Failures,
     /// The same while a crash is recovered from.
     pub failures_again: &'static Failures,
-    /// Of the kills at calls that change nothing outside of the process, every n-th.
-    pub silent: usize,
     /// How much of all of this.
     pub size: Size,
 }
@@ -40,6 +38,8 @@ pub struct Plan {
 pub struct Size {
     /// Every n-th case.
     pub every: usize,
+    /// Before that, of the kills at calls that change nothing outside of the process, every n-th.
+    pub silent: usize,
     /// How many benches work at once.
     pub benches: usize,
 }
@@ -182,7 +182,7 @@ impl Shared<'_> {
         let count = all.len();
         let is_silent = |cut: &Cut| cut.blow == Blow::Kill && cut.call.is_silent();
         let (silent, mut chosen): (Vec<_>, Vec<_>) = all.into_iter().partition(is_silent);
-        chosen.extend(silent.into_iter().step_by(self.plan.silent));
+        chosen.extend(silent.into_iter().step_by(self.plan.size.silent));
         self.tally().left_out += count - chosen.len();
         // Not each scenario's first: those are alike.
         let first = self.plan.name.bytes().map(usize::from).sum::<usize>() % self.plan.size.every;

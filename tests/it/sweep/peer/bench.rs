@@ -145,6 +145,9 @@ impl Peer {
             glance::bring_back(host, NAME, &self.old);
             host.write(NGINX_LOG, "");
         }
+        if self.scenario.own {
+            host.install(NAME, 2, &self.new);
+        }
     }
 
     /// The leaf served now; none where nginx was not even told to serve another.
@@ -167,6 +170,7 @@ impl Peer {
     /// Runs a victim to its end, and waits for the programs that it leaves behind.
     pub fn run_victim(&self, victim: Victim, transaction: char, cut: Option<&Cut>, is_followed: bool) -> Run<Finished> {
         let words: &[&str] = match victim {
+            Victim::Receive if self.scenario.own => &["certcast", "--config", CONFIG, "receive", "--role", "own"],
             Victim::Receive => &["certcast", "--config", CONFIG, "receive", "--role", "deploy"],
             Victim::Recover => &["certcast", "--config", CONFIG, "recover"],
             Victim::Naive => &["sh", "/etc/sweep/naive"],

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use bench::{Peer, Victim};
 use scenario::{RENEWAL, SCENARIOS, Scenario};
 
-use super::cut::{Call, FAILURES, FAILURES_AGAIN, FSYNC, NO_FAILURES, RENAMEAT, RENAMEAT2, WAIT4};
+use super::cut::{Call, FAILURES, FAILURES_AGAIN, NO_FAILURES, RENAMEAT, RENAMEAT2, WAIT4};
 use super::tally::{Plan, Size, Tally, sweep};
 
 /// All scenarios.
@@ -21,7 +21,6 @@ pub fn scenarios() -> impl Iterator<Item = (&'static str, impl Fn(Size) -> Tally
         only: &[],
         failures: &FAILURES,
         failures_again: &FAILURES_AGAIN,
-        silent: 1,
         size,
     };
     SCENARIOS
@@ -37,16 +36,8 @@ fn run(plan: &Plan, scenario: &Scenario, victim: Victim) -> Tally {
 /// The tests of the test: what is broken on purpose is killed at a few calls.
 fn broken(name: &str, scenario: Scenario, victim: Victim, only: &'static [Call]) -> Tally {
     let never = scenario.no_exchange.then_some(RENAMEAT2);
-    let size = Size { every: 1, benches: 2 };
-    let plan = Plan {
-        name: name.to_owned(),
-        never,
-        only,
-        failures: &NO_FAILURES,
-        failures_again: &NO_FAILURES,
-        silent: 1,
-        size,
-    };
+    let size = Size { every: 1, silent: 1, benches: 2 };
+    let plan = Plan { name: name.to_owned(), never, only, failures: &NO_FAILURES, failures_again: &NO_FAILURES, size };
     run(&plan, &scenario, victim)
 }
 
@@ -65,7 +56,7 @@ fn the_sweep_catches_a_deployment_by_unlink_and_symlink() {
 #[test]
 fn the_sweep_catches_a_receiver_without_a_journal() {
     let scenario = Scenario { no_journal: true, ..RENEWAL };
-    let tally = broken("without a journal", scenario, Victim::Receive, &[FSYNC]);
+    let tally = broken("without a journal", scenario, Victim::Receive, &[RENAMEAT, RENAMEAT2]);
     assert!(faults(&tally, "the archive holds") > 1 && faults(&tally, "left over in") > 1, "{tally}");
 }
 

@@ -14,6 +14,8 @@ pub struct Scenario {
     pub reload_fails: bool,
     /// The file system knows no flags of `renameat2`.
     pub no_exchange: bool,
+    /// It is the primary's own node, where certbot has switched its links already.
+    pub own: bool,
     /// The journal is gone after a crash: as if the program wrote none. Nothing to be proven so, but that the sweep sees it.
     pub no_journal: bool,
 }
@@ -25,6 +27,7 @@ pub const RENEWAL: Scenario = Scenario {
     joined: false,
     reload_fails: false,
     no_exchange: false,
+    own: false,
     no_journal: false,
 };
 /// Nothing was there before.
@@ -33,7 +36,7 @@ pub const FIRST: Scenario = Scenario { name: "first issue", first: true, ..RENEW
 pub const JOINED: Scenario = Scenario { name: "renewal with a joined file", joined: true, ..RENEWAL };
 
 /// All.
-pub const SCENARIOS: [Scenario; 7] = [
+pub const SCENARIOS: [Scenario; 9] = [
     JOINED,
     Scenario { name: "renewal rolled back", reload_fails: true, ..RENEWAL },
     Scenario { name: "renewal with a joined file rolled back", joined: true, reload_fails: true, ..RENEWAL },
@@ -41,4 +44,6 @@ pub const SCENARIOS: [Scenario; 7] = [
     Scenario { name: "renewal without exchange rolled back", no_exchange: true, reload_fails: true, ..RENEWAL },
     Scenario { name: "first issue without flags of rename", no_exchange: true, ..FIRST },
     FIRST,
+    Scenario { name: "the own node", own: true, ..JOINED },
+    Scenario { name: "the own node rolled back", own: true, reload_fails: true, ..JOINED },
 ];

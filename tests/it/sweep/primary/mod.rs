@@ -14,9 +14,6 @@ use bench::Primary;
 use super::cut::{FAILURES, NO_FAILURES};
 use super::tally::{Plan, Size, Tally, sweep};
 
-/// Of the kills at calls that show nowhere outside of the process, every n-th is done.
-const SILENT: usize = 8;
-
 /// Which program is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Victim {
@@ -50,7 +47,6 @@ pub fn scenarios() -> impl Iterator<Item = (&'static str, impl Fn(Size) -> Tally
                 only: &[],
                 failures: &FAILURES,
                 failures_again: &NO_FAILURES,
-                silent: SILENT,
                 size,
             };
             let versions = OnceLock::new();
