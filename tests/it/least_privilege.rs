@@ -84,7 +84,7 @@ fn a_user_with_one_sudo_rule_is_enough_for_everything_and_may_do_nothing_else() 
         format!("touch {HOME}/x || echo x >>{HOME}/.ssh/authorized_keys"),
         "/usr/local/bin/certcast receive --role deploy </dev/null".to_owned(),
         "sudo -n id".to_owned(),
-        format!("sudo -n {receive} --allow-older </dev/null"),
+        format!("sudo -n {receive} --allow-force </dev/null"),
         format!("sudo -n {receive} --config /tmp/evil.toml </dev/null"),
         "sudo -n /usr/local/bin/certcast --config /tmp/evil.toml receive --role deploy </dev/null".to_owned(),
         "sudo -n /usr/local/bin/certcast receive --role own </dev/null".to_owned(),
