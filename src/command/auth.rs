@@ -55,7 +55,7 @@ pub fn certbot_run() -> anyhow::Result<ProcessId> {
 }
 
 fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Vec<String>, Failure> {
-    let runs = Runs::open(&config.node.state).context(format!("{}", config.node.state.display()))?;
+    let runs = Runs::open(&config.node.state)?;
     let run = certbot_run()?;
     runs.record(&run, &call.challenge).context("cannot record the challenge")?;
     if call.remaining.is_some_and(|remaining| remaining > 0) {

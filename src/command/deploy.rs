@@ -1,7 +1,10 @@
 //! `deploy`: every node to the bundle that certbot has just renewed.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
+
+use anyhow::{Context, Error};
 
 use crate::command::failure::Failure;
 use crate::command::report;
@@ -47,6 +50,13 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
 /// One deploy or resync at a time: the later one waits, and then sees what the earlier one did.
 pub fn lock(config: &config::Config) -> Result<Lock, Failure> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.node.state)?;
-    Ok(Lock::acquire(&config.node.state.join("delivery.lock"), Deadline::after(LOCK))?)
+    let state = &config.node.state;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+    made.with_context(|| format!("cannot make the state directory {}", state.display()))?;
+    match Lock::acquire(&state.join("delivery.lock"), Deadline::after(LOCK)) {
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            Err(Error::from(error).context("another deploy or resync does not end here").into())
+        }
+        lock => Ok(lock?),
+    }
 }

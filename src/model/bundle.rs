@@ -144,7 +144,7 @@ pub enum BundleError {
     #[error("privkey.pem does not match cert.pem: the key belongs to another certificate")]
     KeyMismatch,
     /// Leaf without intermediates.
-    #[error("fullchain.pem holds the leaf without its chain")]
+    #[error("the leaf is without its chain: chain.pem is empty, or fullchain.pem holds one certificate alone")]
     NoChain,
     /// `fullchain.pem` is not `cert.pem` and then `chain.pem`.
     #[error("fullchain.pem is not cert.pem followed by chain.pem")]

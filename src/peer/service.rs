@@ -123,7 +123,7 @@ fn run(service: &Service, argv: &[String]) -> Result<Duration, String> {
             service.timeout.as_secs(),
             last_words(&output)
         )),
-        Err(error) => Err(format!("'{command}' cannot be run: {error}")),
+        Err(error) => Err(format!("'{command}' cannot be run: {:#}", anyhow::Error::from(error))),
     }
 }
 

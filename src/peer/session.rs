@@ -8,6 +8,7 @@ use crate::model::deadline::Deadline;
 use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
 use crate::peer::halt::Halt;
+use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::transaction::{self, Prepared, Transaction};
@@ -155,8 +156,14 @@ impl<'n> Session<'n> {
     }
 
     /// Nothing is said of a lineage that is not the caller's.
+    ///
+    /// What a crash left open counts for nothing, whatever the links show: services may not have been told. The primary
+    /// then offers it, and the transaction looks at the journal first.
     fn installed(&self, lineage: &LineageName) -> Option<Version> {
         self.grant.allows_lineage(lineage).ok()?;
+        if Journal::is_there(self.node.state()) {
+            return None;
+        }
         admission::installed(self.node, lineage).unwrap_or_else(|error| {
             tracing::warn!(%lineage, %error, "cannot compare");
             None

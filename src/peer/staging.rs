@@ -97,7 +97,8 @@ fn check_owners(node: &Node, attributes: TreeAttributes) -> Result<(), Halt> {
         Some(uid) => Err(Halt::refused(
             Step::Policy,
             format!(
-                "user {uid}, who owns these files on the primary, is neither root nor the owner of {} here",
+                "user {uid}, who owns these files on the primary, is neither root nor the owner of {} here: chown them \
+                 to root on the primary",
                 node.letsencrypt().path().display()
             ),
         )),

@@ -57,7 +57,11 @@ impl Runs {
     /// Opens them in the state directory, which is made where it is missing.
     pub fn open(state: &Path) -> io::Result<Runs> {
         use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+        let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+        make.map_err(|error| {
+            let text = format!("cannot make the state directory {}: {error}", state.display());
+            io::Error::new(error.kind(), text)
+        })?;
         let dir = Dir::open(state)?;
         let (recorded, owed) = (dir.create_beneath("runs", 0o700)?, dir.create_beneath("owed", 0o700)?);
         Ok(Runs { state: state.to_owned(), recorded, owed })

@@ -159,7 +159,8 @@ impl<'f> Line<'f> {
                     Patience::Half => RECALL.min(whole.left() / 2),
                 });
                 let recalled = self.recall(transaction, deadline).unwrap_or(lost);
-                self.talk = Talk::Broken(Outcome::Pending { cause: "the conversation broke".into() });
+                self.talk =
+                    Talk::Broken(Outcome::Pending { cause: "the conversation broke over an earlier lineage".into() });
                 recalled
             }
         }

@@ -223,6 +223,25 @@ fn the_next_deploy_recovers_a_killed_receiver_by_itself() {
 }
 
 #[test]
+fn a_switch_that_both_sides_died_in_is_not_taken_for_in_line_by_the_next_resync() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    let config = peer.configuration();
+    hold(peer, "reload", "true", "nginx -s reload");
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(peer);
+    // The links show the new version, and nginx was never told.
+    deploy.kill();
+    kill_receivers(peer);
+    peer.configure(&config);
+    lab.resync(&[]).exits(0).says("web2  www.site.test  applied");
+    peer.serves(&lab, NAME, &new);
+    assert!(!peer.exists("/var/lib/certcast/transaction.journal"));
+    open_gate(peer);
+}
+
+#[test]
 fn a_tree_that_a_power_cut_emptied_on_a_peer_is_healed_by_resync() {
     let (lab, bundle) = Lab::serving(2, NAME);
     let peer = &lab["web2"];

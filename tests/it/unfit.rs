@@ -69,7 +69,7 @@ fn files_that_make_no_bundle_are_refused_by_name_and_no_node_is_called() {
     let (lab, old) = Lab::serving(2, NAME);
     let faults = [
         (Fault::OtherKey, "privkey.pem does not match cert.pem"),
-        (Fault::NoChain, "without its chain"),
+        (Fault::NoChain, "the leaf is without its chain"),
         (Fault::WrongOrder, "fullchain"),
         (Fault::Truncated, "fullchain.pem"),
         (Fault::TruncatedKey, "privkey.pem"),
