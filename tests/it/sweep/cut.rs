@@ -78,8 +78,10 @@ pub const RENAMEAT2: Call = Call(libc::SYS_renameat2);
 pub const WAIT4: Call = Call(libc::SYS_wait4);
 /// Between the links that are renamed one by one.
 pub const RENAMEAT: Call = Call(libc::SYS_renameat);
-/// Output.
+/// To a file.
 pub const WRITE: Call = Call(libc::SYS_write);
+/// To a pipe, an event or the like; counted apart, for no disk makes it fail. The kernel has no such number.
+pub const WRITE_ELSEWHERE: Call = Call(-libc::SYS_write);
 
 /// How calls fail.
 #[derive(Debug)]
@@ -124,6 +126,7 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match [WRITES, DISK, SILENT, OTHERS].concat().iter().find(|(_, call)| call == self) {
             Some((name, _)) => f.write_str(name.trim_start_matches("SYS_")),
+            None if *self == WRITE_ELSEWHERE => f.write_str("write-to-pipe"),
             None => write!(f, "call{}", self.0),
         }
     }

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::cut::{Blow, Call, Cut};
+use super::cut::{Blow, Call, Cut, WRITE, WRITE_ELSEWHERE};
 
 /// The kernel's number for a stop at the entry of a call, of a thread that has one.
 const ENTRY: u8 = libc::PTRACE_SYSCALL_INFO_ENTRY;
@@ -84,10 +84,13 @@ impl Tracer<'_> {
     /// What the call of a thread that is about to make it is to fail with, if it is.
     fn entered(&mut self, thread: Pid) -> Option<Errno> {
         let mut registers = alive(ptrace::getregs(thread))?;
-        let call = Call(registers.orig_rax.cast_signed());
         if !self.begun {
             return None;
         }
+        let call = match Call(registers.orig_rax.cast_signed()) {
+            WRITE if !is_on_disk(thread, registers.rdi) => WRITE_ELSEWHERE,
+            call => call,
+        };
         self.followed.calls.push(call);
         let count = self.counts.entry(call).or_default();
         *count += 1;
@@ -112,6 +115,12 @@ impl Tracer<'_> {
         alive(ptrace::setregs(thread, registers))?;
         Some(errno)
     }
+}
+
+/// No disk has pipes and the like.
+fn is_on_disk(thread: Pid, descriptor: u64) -> bool {
+    let open = std::fs::read_link(format!("/proc/{thread}/fd/{descriptor}"));
+    open.is_ok_and(|path| path.is_absolute() && !path.starts_with("/dev"))
 }
 
 fn is_entry(thread: Pid) -> bool {

@@ -186,8 +186,11 @@ impl Peer {
             Run { calls: Vec::new(), is_cut: false, ran: ready(self.host().command(["env"])).run() }
         };
         until("what it started has ended", || {
-            let words: &[&str] =
-                if self.scenario.reload_fails { &["nginx -", "/etc/sweep/reload"] } else { &["nginx -"] };
+            let words: &[&str] = if self.scenario.reload_fails {
+                &["certcast", "nginx -", "/etc/sweep/reload"]
+            } else {
+                &["certcast", "nginx -"]
+            };
             words.iter().all(|words| self.host().processes(words).is_empty())
         });
         run

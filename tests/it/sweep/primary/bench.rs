@@ -48,6 +48,8 @@ impl Primary {
         receive.extend(["/usr/local/bin/certcast", "receive", "--role", "deploy"].map(str::to_owned));
         primary.set("peer.0.transport", "local");
         primary.set("peer.0.receive", receive);
+        // Where a call fails that nothing goes without, the time is waited for to its end.
+        primary.set("challenge.budget", "6s");
         primary.install(NAME, 1, &old);
         primary.write_renewal_conf(NAME);
         lab.deploy(NAME).ok().silent();
@@ -158,7 +160,7 @@ impl Primary {
     fn rest(&self) {
         for host in self.lab.hosts() {
             until("what it started has ended", || {
-                ["receive --role", "nginx -"].iter().all(|words| host.processes(words).is_empty())
+                ["certcast", "nginx -"].iter().all(|words| host.processes(words).is_empty())
             });
         }
     }
