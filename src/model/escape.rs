@@ -46,8 +46,7 @@ pub fn escaped(text: &str) -> String {
 
 /// The owned form of [`Escaped`] for bytes that may not be UTF-8.
 pub fn escaped_bytes(bytes: &[u8]) -> String {
-    let end = bytes.len().min(SHOWN_AT_MOST * 4 + 4);
-    escaped(&String::from_utf8_lossy(&bytes[..end]))
+    escaped(&String::from_utf8_lossy(bytes))
 }
 
 /// Newlines are escaped too: one message is one line.
@@ -60,12 +59,16 @@ fn is_harmless(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::{escaped, escaped_bytes, escaped_up_to};
 
     #[test]
     fn terminal_escapes_are_inert_and_length_is_capped() {
         assert_eq!(escaped("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\u{a}c");
         assert_eq!(escaped("\u{202e}x\u{61c}"), "\\u{202e}x\\u{61c}");
-        assert!(escaped(&"x".repeat(5000)).len() < 500);
+        assert_eq!(escaped(&"x".repeat(5000)), "x".repeat(400) + "… (5000 bytes in all)");
+        assert_eq!(escaped(&"é".repeat(400)), "é".repeat(400));
+        assert_eq!(escaped_up_to("\u{7}bc \n", 3), "\\u{7}bc");
+        assert_eq!(escaped_up_to("abcd", 3), "abc… (4 bytes in all)");
+        assert_eq!(escaped_bytes(b"a\xffb\n"), "a\u{fffd}b");
     }
 }

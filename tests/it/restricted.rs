@@ -71,7 +71,7 @@ pub fn frame(json: &serde_json::Value) -> Vec<u8> {
     [&length.to_be_bytes()[..], &text].concat()
 }
 
-fn hello() -> serde_json::Value {
+pub fn hello() -> serde_json::Value {
     serde_json::json!({"verb": "hello", "version": "9", "node": "thief", "budget_ms": 20_000})
 }
 
