@@ -25,10 +25,12 @@ pub fn known_hosts(data: &[u8]) {
 
 fn is_founded(known: &KnownHosts, verdict: &Verdict, name: &str, blob: &[u8], file: &[u8]) {
     let kinds = known.kinds(name);
+    // The third field, behind a marker if there is one; what follows it is a comment.
     let line_has_the_key = |line: &[u8]| {
         let line = String::from_utf8_lossy(line);
-        let mut words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
-        words.any(|word| word.len() % 4 == 0 && decode_block(word).is_ok_and(|found| found == blob))
+        let mut words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty()).peekable();
+        _ = words.next_if(|word| word.starts_with('@'));
+        words.nth(2).is_some_and(|word| word.len() % 4 == 0 && decode_block(word).is_ok_and(|found| found == blob))
     };
     let mut lines = file.split(|byte| *byte == b'\n');
     match verdict {

@@ -178,6 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_is_served_and_sent_as_it_was_given() {
+        let challenge = challenge(TOKEN, &format!("{TOKEN}.{PRINT}")).unwrap();
+        assert_eq!((challenge.token().as_str(), challenge.validation()), (TOKEN, format!("{TOKEN}.{PRINT}").as_str()));
+        assert_eq!(challenge.url_path(), format!("/.well-known/acme-challenge/{TOKEN}"));
+        assert_eq!(challenge.token().to_string(), TOKEN);
+        let sent = serde_json::to_value(&challenge).unwrap();
+        let expected = serde_json::json!({"name": "a.example", "token": TOKEN, "validation": challenge.validation()});
+        assert_eq!(sent, expected);
+        assert_eq!(serde_json::from_value::<Challenge>(sent).unwrap(), challenge);
+    }
+
+    #[test]
     fn a_validation_is_its_own_token_and_a_thumbprint() {
         assert!(challenge(TOKEN, &format!("{TOKEN}.{PRINT}")).is_ok());
         for bad in [

@@ -28,3 +28,18 @@ impl Deadline {
         self.min(Deadline::after(budget))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_so_long_from_now_and_the_earlier_one_counts() {
+        let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+        let late = Deadline::after(hour);
+        assert!(!late.has_passed() && late.left() <= hour && late.left() + minute > hour);
+        assert!(late.at_most(minute) < late && late.at_most(2 * hour) == late);
+        let now = Deadline::after(Duration::ZERO);
+        assert!(now.has_passed() && now.left().is_zero() && now.at_most(hour) == now);
+    }
+}

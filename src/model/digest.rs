@@ -63,3 +63,23 @@ impl From<Digest> for String {
         digest.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Digest;
+
+    /// FIPS 180-2, appendix B.1.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_digest_is_its_64_digits_everywhere() {
+        let digest = Digest::of(b"abc");
+        assert_eq!((digest.to_string(), format!("{digest:?}")), (ABC.to_owned(), ABC.to_owned()));
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{ABC}\""));
+        assert!(ABC.parse::<Digest>().is_ok_and(|read| read == digest));
+        assert!(ABC.to_uppercase().parse::<Digest>().is_ok_and(|read| read == digest));
+        for bad in [&ABC[1..], &format!("{ABC}0"), "", &ABC.replace('a', "g"), &ABC.replace("ba", "+a")] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+}

@@ -62,13 +62,17 @@ fn is_harmless(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, escaped_bytes};
+    use super::{escaped, escaped_bytes, escaped_up_to};
 
     #[test]
     fn terminal_escapes_are_inert_and_length_is_capped() {
         assert_eq!(escaped("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\u{a}c");
         assert_eq!(escaped("\u{202e}x\u{61c}"), "\\u{202e}x\\u{61c}");
-        assert!(escaped(&"x".repeat(5000)).len() < 500);
+        assert_eq!(escaped(&"x".repeat(5000)), "x".repeat(400) + "… (5000 bytes in all)");
+        assert_eq!(escaped(&"é".repeat(400)), "é".repeat(400));
+        assert_eq!(escaped_up_to("\u{7}bc \n", 3), "\\u{7}bc");
+        assert_eq!(escaped_up_to("abcd", 3), "abc… (4 bytes in all)");
+        assert_eq!(escaped_bytes(b"a\xffb\n"), "a\u{fffd}b");
         assert!(escaped_bytes(&[b'x'; 5000]).ends_with("x… (5000 bytes in all)"));
     }
 }

@@ -224,7 +224,8 @@ mod tests {
             assert!(bad.parse::<Identifier>().is_err(), "{bad}");
         }
         assert_eq!("WWW.A.example".parse::<Identifier>().map(String::from), Ok("www.a.example".into()));
-        assert!("*.a.example".parse::<Identifier>().is_ok_and(|i| i.is_wildcard()));
+        let is_wildcard = |text: &str| text.parse::<Identifier>().is_ok_and(|name| name.is_wildcard());
+        assert!(is_wildcard("*.a.example") && !is_wildcard("a.example") && !is_wildcard("192.0.2.1"));
     }
 
     #[test]

@@ -147,3 +147,44 @@ impl fmt::Display for Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Step, escaped_lines};
+
+    #[test]
+    fn an_outcome_is_one_line_that_says_what_a_person_has_to_know() {
+        let cause = || "no\nway".to_owned();
+        for (outcome, line, in_sync) in [
+            (Outcome::Applied { notes: Vec::new() }, "applied", true),
+            (Outcome::Applied { notes: vec!["a".into(), "b".into()] }, "applied (a; b)", true),
+            (Outcome::Unchanged, "unchanged", true),
+            (
+                Outcome::Refused { step: Step::PreFlight, cause: cause() },
+                "refused at pre-flight, nothing changed: no\\u{a}way",
+                false,
+            ),
+            (
+                Outcome::RolledBack { step: Step::Probe, cause: cause() },
+                "rolled back after probe, as before: no\\u{a}way",
+                false,
+            ),
+            (Outcome::Pending { cause: cause() }, "pending: no\\u{a}way", false),
+            (
+                Outcome::Stuck { cause: cause(), remedy: vec!["x".into(), "y".into()] },
+                "stuck: no\\u{a}way; run there: x ; y",
+                false,
+            ),
+        ] {
+            assert_eq!((outcome.to_string().as_str(), outcome.is_in_sync()), (line, in_sync));
+            // Made harmless it says the same.
+            assert_eq!(outcome.harmless().to_string(), line);
+        }
+    }
+
+    #[test]
+    fn lines_of_another_node_are_escaped_and_few() {
+        assert_eq!(escaped_lines(&["a".into(), "\u{1b}".into()]), ["a", "\\u{1b}"]);
+        assert_eq!(escaped_lines(&vec![String::new(); 201]).len(), 200);
+    }
+}

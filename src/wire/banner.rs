@@ -139,4 +139,28 @@ mod tests {
             assert!(matches!(found(&banner(bad)), Err(BannerError::Foreign(_))), "{bad}");
         }
     }
+
+    #[test]
+    fn noise_and_line_have_an_exact_limit() {
+        let noisy = |noise: usize| [b"x".repeat(noise).as_slice(), MAGIC, b"1 1\n"].concat();
+        assert_eq!(found(&noisy(8192)).unwrap(), 1);
+        assert!(matches!(found(&noisy(8193)), Err(BannerError::Foreign(_))));
+        let line = |zeros: usize| [MAGIC, b"1 ", b"0".repeat(zeros).as_slice(), b"1\n"].concat();
+        assert_eq!(found(&line(29)).unwrap(), 1);
+        assert!(matches!(found(&line(30)), Err(BannerError::Foreign(_))));
+    }
+
+    #[test]
+    fn an_interrupted_read_is_repeated_and_a_late_one_told_from_a_broken_one() {
+        struct Failing(Option<io::ErrorKind>, &'static [u8]);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.take().map_or_else(|| self.1.read(buffer), |kind| Err(kind.into()))
+            }
+        }
+        let after = |kind| read(&mut Failing(Some(kind), b"\0certcast-wire 1 1\n"));
+        assert_eq!(after(io::ErrorKind::Interrupted).unwrap(), 1);
+        assert!(matches!(after(io::ErrorKind::TimedOut), Err(BannerError::Deadline)));
+        assert!(matches!(after(io::ErrorKind::ConnectionReset), Err(BannerError::Io(_))));
+    }
 }

@@ -100,6 +100,10 @@ mod tests {
     #[test]
     fn a_frame_cut_at_any_length_is_torn_and_never_a_message() {
         let frame = encode(&"hello").unwrap();
+        let mut written = Vec::new();
+        write(&mut written, &"hello").unwrap();
+        assert_eq!(written, b"\0\0\0\x07\"hello\"");
+        assert_eq!(*frame, written);
         assert_eq!(read_text(&frame).unwrap(), "hello");
         assert!(matches!(read_text(&[]), Err(FrameError::Closed)));
         for length in 1..frame.len() {
@@ -111,5 +115,30 @@ mod tests {
     fn an_announced_length_is_capped_before_memory_is_taken() {
         assert!(matches!(read_text(&u32::MAX.to_be_bytes()), Err(FrameError::TooLarge(_))));
         assert!(matches!(encode(&"x".repeat(FRAME_AT_MOST)), Err(FrameError::TooLarge(_))));
+    }
+
+    #[test]
+    fn the_largest_frame_is_written_and_read() {
+        let text = "x".repeat(1_048_576 - 2);
+        let frame = encode(&text).unwrap();
+        assert_eq!(read_text(&frame).unwrap(), text);
+        assert!(matches!(encode(&(text + "x")), Err(FrameError::TooLarge(1_048_577))));
+        let announced = |length: u32| read_text(&length.to_be_bytes());
+        assert!(matches!(announced(1_048_576), Err(FrameError::Torn)));
+        assert!(matches!(announced(1_048_577), Err(FrameError::TooLarge(1_048_577))));
+    }
+
+    #[test]
+    fn an_interrupted_read_is_repeated_and_a_late_one_told_from_a_broken_one() {
+        struct Failing(Option<io::ErrorKind>, &'static [u8]);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.take().map_or_else(|| self.1.read(buffer), |kind| Err(kind.into()))
+            }
+        }
+        let after = |kind| read::<String>(&mut Failing(Some(kind), b"\0\0\0\x02\"\""));
+        assert_eq!(after(io::ErrorKind::Interrupted).unwrap(), "");
+        assert!(matches!(after(io::ErrorKind::TimedOut), Err(FrameError::Deadline)));
+        assert!(matches!(after(io::ErrorKind::ConnectionReset), Err(FrameError::Io(_))));
     }
 }

@@ -270,8 +270,14 @@ mod tests {
 
     #[test]
     fn a_transaction_id_is_always_a_plain_file_name() {
-        assert!(TransactionId::random().is_ok_and(|id| TransactionId::try_from(id.0).is_ok()));
-        for bad in ["", "../../../../../../../../../../x", "ABCDEF00ABCDEF00ABCDEF00ABCDEF00"] {
+        let id = TransactionId::random().unwrap();
+        assert!(TransactionId::try_from(id.0.clone()).is_ok_and(|read| read == id));
+        assert_eq!(
+            (id.as_str(), id.to_string(), String::from(id.clone())),
+            (id.0.as_str(), id.0.clone(), id.0.clone())
+        );
+        assert_ne!(TransactionId::random().unwrap(), id);
+        for bad in ["", "../../../../../../../../../../x", "ABCDEF00ABCDEF00ABCDEF00ABCDEF00", "0", &"0".repeat(33)] {
             assert!(TransactionId::try_from(bad.to_owned()).is_err());
         }
     }

@@ -136,6 +136,7 @@ fn each_damage_is_named_by_its_file() {
         ("the chain is broken: certificate 1", &|f| f.fullchain = format!("{}{}", f.chain, f.cert)),
         ("the chain is broken: certificate 1", &|f| f.fullchain = format!("{}{}", f.cert, other.chain)),
         ("fullchain.pem is not cert.pem followed by chain.pem", &|f| f.chain = other.chain.clone()),
+        ("chain.pem holds no whole certificate", &|f| f.chain.push_str("-----BEGIN X-----\nAAAA\n-----END X-----\n")),
         ("chain.pem holds a private key", &|f| f.chain = format!("{}{}", f.chain, f.privkey.replace("BEGIN", "BEG1N"))),
         ("cert.pem holds no whole certificate", &|f| f.cert = with_more_behind_it(&f.cert)),
         ("privkey.pem has", &|f| f.privkey = Zeroizing::new("x".repeat(200_000))),
@@ -172,4 +173,56 @@ fn a_key_is_never_shown() {
     let shown = format!("{files:?} {:?}", Bundle::check(files.clone(), NOW).unwrap());
     let secret = files.privkey.lines().nth(1).unwrap();
     assert!(!shown.contains(secret) && !shown.contains("PRIVATE"), "{shown}");
+}
+
+#[test]
+fn a_part_is_known_by_the_name_of_its_file() {
+    for (part, link, file) in [
+        (Part::Cert, "cert.pem", "cert12.pem"),
+        (Part::Privkey, "privkey.pem", "privkey12.pem"),
+        (Part::Chain, "chain.pem", "chain12.pem"),
+        (Part::Fullchain, "fullchain.pem", "fullchain12.pem"),
+    ] {
+        let number = 12.try_into().unwrap();
+        assert_eq!((part.link().as_str(), part.file(number).as_str()), (link, file));
+        assert_eq!(Part::of_file(file), Some((part, number)));
+    }
+    for other in ["cert.pem", "cert0.pem", "cert01.pem", "cert+1.pem", "cert1.pem~", "xcert1.pem", "key1.pem", ""] {
+        assert_eq!(Part::of_file(other), None, "{other}");
+    }
+}
+
+#[test]
+fn each_limit_is_exact() {
+    let root = issuer("root", None, (-900, 900));
+    let middle = issuer("middle", Some(&root), (-100, 900));
+    let key = new_key();
+    let leaf = issue("leaf", &key, Some(&middle), (-1, 89), &["a.example"]);
+    let with = |roots: usize, chain_bytes: usize| {
+        let mut chain = middle.pem.clone() + &root.pem.repeat(roots);
+        chain.insert_str(0, &"#".repeat(chain_bytes.saturating_sub(chain.len() + 1)));
+        Parts { leaf: format!("{leaf}\n"), key: pem_of(&key), chain: chain.replacen("#-", "#\n-", 1) }.files()
+    };
+    let only_chain = |chain_bytes| PemFiles { fullchain: with(1, 0).fullchain, ..with(1, chain_bytes) };
+    assert_eq!(only_chain(131_072).chain.len(), 131_072);
+    Bundle::check(only_chain(131_072), NOW).unwrap();
+    assert!(refusal(only_chain(131_073)).contains("chain.pem has 131073 bytes, at most 131072"));
+    Bundle::check(with(9, 0), NOW).unwrap();
+    assert!(refusal(with(10, 0)).contains("chain.pem holds 11 certificates, at most 10"));
+    // An hour for the difference between two clocks, and not a second past the end.
+    let at = |now| Bundle::check(with(1, 0), now);
+    at(NOW - DAY - 3600).unwrap();
+    assert!(matches!(at(NOW - DAY - 3601), Err(BundleError::NotYetValid(_))));
+    at(NOW + 89 * DAY - 1).unwrap();
+    assert!(matches!(at(NOW + 89 * DAY), Err(BundleError::Expired(_))));
+}
+
+#[test]
+fn what_is_only_out_of_date_is_not_damaged() {
+    let damage = |files: PemFiles, now: i64| Bundle::check(files, now).unwrap_err().is_damage();
+    let good = || Parts::good().files();
+    assert!(!damage(good(), NOW + 90 * DAY) && !damage(good(), NOW - 2 * DAY));
+    assert!(!damage(Parts::with((-1, 89), (-100, -1), &["a.example"]).files(), NOW));
+    assert!(damage(PemFiles { cert: String::new(), ..good() }, NOW));
+    assert!(damage(PemFiles { privkey: good().privkey, ..good() }, NOW));
 }
