@@ -47,3 +47,6 @@ fn untrusted(node: &Node, error: JournalError) -> Halt {
     let look = pasteable(&["ls", "-lA", &live.to_string_lossy(), &archive.to_string_lossy()]);
     Halt(Outcome::Stuck { cause, remedy: vec![look] })
 }
+
+#[cfg(test)]
+mod tests;

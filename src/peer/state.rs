@@ -154,3 +154,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
