@@ -156,7 +156,7 @@ fn hand_made_frames_are_rejected_with_an_answer_and_change_nothing() {
     for (validity, why) in [
         (Validity::Expired, "expired"),
         (Validity::NotYet, "not valid before"),
-        (Validity::Days(-30, 60), "older than the installed one and this node accepts none"),
+        (Validity::Days(-30, 60), "older than the installed one, and this node takes no such step"),
     ] {
         all.push((frames([&forced(&lab.bundle_valid(&[NAME], validity)), &commit(2)]), why));
     }
