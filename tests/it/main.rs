@@ -24,7 +24,7 @@ mod resync;
 mod rollout;
 #[cfg(test)]
 mod story;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod sweep;
 #[cfg(test)]
 mod tree;
