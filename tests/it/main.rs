@@ -48,7 +48,7 @@ mod severed;
 mod step_back;
 #[cfg(test)]
 mod story;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod sweep;
 #[cfg(test)]
 mod tree;

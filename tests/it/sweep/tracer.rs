@@ -2,7 +2,7 @@
 //!
 //! It is done with ptrace, as strace does it, but counted over all threads together: strace counts each thread for
 //! itself, so that a call of a thread could never be cut of which the main thread has made as many before. Programs that
-//! are started are not followed.
+//! are started are not followed. Calls and their results are read and written in the registers of an `x86_64`.
 
 use std::collections::HashMap;
 
