@@ -48,7 +48,8 @@ mod severed;
 mod step_back;
 #[cfg(test)]
 mod story;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod sweep;
 #[cfg(test)]
 mod tree;
