@@ -278,7 +278,7 @@ fn every_message_is_found_in_the_runbook_by_its_own_words() {
     let missing = missing(&all, &fs::read_to_string(PAGE).unwrap());
     assert!(
         missing.is_empty(),
-        "{} messages have no entry in {PAGE}. Give each a row in the table of the place where a person meets it, or add \
+        "No entry in {PAGE} for {} message(s). Give each a row in the table of the place where a person meets it, or add \
          its words to the first column of a row that tells the same. What nobody is ever shown goes into NO_MESSAGES \
          (tests/messages.rs) with a reason.\n\n{}\n",
         missing.len(),
