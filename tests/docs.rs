@@ -193,6 +193,23 @@ fn the_protocols_limits_are_the_programs() {
     }
 }
 
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let page = text("docs/security.md");
+    let named: Vec<_> = page.split('`').filter_map(|code| code.split_once("::")).collect();
+    assert!(named.len() >= 15, "{named:?}");
+    for (path, name) in named {
+        let source = text(path);
+        let at = source.find(&format!("fn {name}() {{")).unwrap_or_else(|| panic!("{path} has no {name}"));
+        let attributes = source[..at].rsplit("\n\n").next().unwrap();
+        assert!(attributes.contains("#[test]") && !attributes.contains("#[ignore"), "{path}::{name} is never run");
+    }
+    // And no claim stands alone.
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.contains("shown by")) {
+        assert!(row.contains("::") || row.contains("certcast-") || row == "| unit | exposure |", "{row}");
+    }
+}
+
 /// Hosts that a text here may name in an address: reserved ones, and those of public documentation.
 fn may_be_named(host: &str) -> bool {
     let reserved = ["example", "test", "invalid", "localhost", "example.com", "example.net", "example.org"];

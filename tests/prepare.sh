@@ -12,11 +12,12 @@ needed_for() {
         ;;
     lab)
         echo bash:bash setpriv:util-linux unshare:util-linux nsenter:util-linux mount:mount ip:iproute2 hostname:hostname
+        echo sudo:sudo
         echo nginx:nginx-light sshd:openssh-server ssh:openssh-client
         echo /usr/lib/openssh/sftp-server:openssh-sftp-server dnsmasq:dnsmasq-base
-        echo /usr/bin/certbot:certbot pebble:pebble curl:curl openssl:openssl
+        echo /usr/bin/certbot:certbot pebble:pebble curl:curl openssl:openssl mkfs.ext4:e2fsprogs
         ;;
-    tests) echo git:git strace:strace /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv' ;;
+    tests) echo git:git strace:strace systemd-analyze:systemd /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv' ;;
     checks) echo shellcheck:shellcheck ;;
     esac
 }

@@ -49,8 +49,10 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
 
 /// One deploy or resync at a time: the later one waits, and then sees what the earlier one did.
 pub fn lock(config: &config::Config) -> Result<Lock, Failure> {
+    use std::os::unix::fs::DirBuilderExt;
     let state = &config.node.state;
-    std::fs::create_dir_all(state).with_context(|| format!("cannot make the state directory {}", state.display()))?;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+    made.with_context(|| format!("cannot make the state directory {}", state.display()))?;
     match Lock::acquire(&state.join("delivery.lock"), Deadline::after(LOCK)) {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             Err(Error::from(error).context("another deploy or resync does not end here").into())

@@ -18,6 +18,7 @@ use crate::model::outcome::Outcome;
 use crate::primary::challenge::Runs;
 use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::{Fleet, Member};
+use crate::primary::leftover::{self, Leftover};
 use crate::primary::lineage::{self, Lineage, LineageError};
 use crate::primary::publication;
 use crate::wire::message::Wishes;
@@ -51,6 +52,9 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let deliveries = courier.deliver(&lineages, peers)?;
     let code = report::exit_code(&deliveries, code == ExitCode::Refused);
     print(&deliveries, arguments, code)?;
+    if arguments.lineages.is_empty() {
+        say_what_is_left_over(config, peers, arguments)?;
+    }
     Ok(code)
 }
 
@@ -71,6 +75,23 @@ fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<
         report::line("there is no lineage to compare");
     } else if deliveries.iter().all(unchanged) && code == ExitCode::Done {
         report::line("everything is in line");
+    }
+    Ok(())
+}
+
+/// No failure, and nothing that a run could mend: whether a service there still uses it only a person knows.
+fn say_what_is_left_over(config: &Config, peers: &[&Member], arguments: &Resync) -> Result<(), Failure> {
+    let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
+    for Leftover { node, lineage } in leftover::find(config, &present, peers, arguments.wishes.dry_run)? {
+        let name = lineage.as_str().replace('\'', r"'\''");
+        let text = format!(
+            "{node}  {lineage}  kept: certbot no longer has it here, and nothing is removed unasked; once no service on \
+             {node} uses it, run there in its letsencrypt directory: rm -r 'live/{name}' 'archive/{name}'"
+        );
+        tracing::info!("{text}");
+        if !arguments.json {
+            report::line(&text);
+        }
     }
     Ok(())
 }
@@ -126,16 +147,14 @@ fn read_patiently(letsencrypt: &Path, name: &LineageName) -> Result<Lineage, Lin
 }
 
 fn withdraw_what_is_owed(config: &Config, fleet: &Fleet) {
-    let done = Runs::open(&config.node.state).map_err(anyhow::Error::from).and_then(|runs| {
-        publication::adopt_orphans(fleet, &runs)?;
-        Ok(publication::settle_debts(config, fleet, &runs, Deadline::after(config.challenge.budget))?)
-    });
+    let done = Runs::open(&config.node.state)
+        .and_then(|runs| publication::settle_debts(config, fleet, &runs, Deadline::after(config.challenge.budget)));
     match done {
         Ok(answers) => {
             for answer in answers.iter().filter(|answer| !answer.failures.is_empty()) {
                 tracing::warn!(node = %answer.node, "challenges are still to be withdrawn: {}", answer.failures.join("; "));
             }
         }
-        Err(error) => tracing::warn!("cannot withdraw old challenges: {error:#}"),
+        Err(error) => tracing::warn!("cannot withdraw old challenges: {error}"),
     }
 }

@@ -128,6 +128,9 @@ pub enum BundleError {
     /// Not PEM, or cut off.
     #[error("{0}.pem holds no whole {1}: it is truncated or not PEM")]
     Unreadable(&'static str, &'static str),
+    /// Everybody may read the three other files.
+    #[error("{0}.pem holds a private key, and everybody may read that file")]
+    KeyInPublic(&'static str),
     /// `cert.pem` must hold the leaf alone.
     #[error("cert.pem holds {0} certificates instead of one")]
     LeafCount(usize),
@@ -194,6 +197,10 @@ impl Bundle {
             }
             if part != Part::Chain && text.trim().is_empty() {
                 return Err(BundleError::Empty(stem));
+            }
+            // Also in a block that is too damaged to be one.
+            if part != Part::Privkey && text.contains("PRIVATE KEY-----") {
+                return Err(BundleError::KeyInPublic(stem));
             }
         }
         let fullchain = certificates("fullchain", &files.fullchain)?;

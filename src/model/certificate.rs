@@ -1,6 +1,7 @@
 //! Reading certificates: what a bundle's check and a look at an installed version share.
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::base64::encode_block;
 use openssl::error::ErrorStack;
 use openssl::x509::{GeneralNameRef, X509};
 
@@ -43,7 +44,22 @@ pub(super) fn certificates(stem: &'static str, pem: &str) -> Result<Vec<X509>, B
     if certificates.is_empty() || certificates.len() != begun {
         return Err(unreadable);
     }
+    // It does not look at what stands behind a certificate in its block; servers do, and refuse it.
+    let blocks = pem.split("-----BEGIN ").skip(1);
+    for (certificate, block) in certificates.iter().zip(blocks) {
+        if !is_whole(certificate, block)? {
+            return Err(unreadable);
+        }
+    }
     Ok(certificates)
+}
+
+/// Whether the rest of a PEM text holds this certificate and nothing else up to the block's end.
+fn is_whole(certificate: &X509, block: &str) -> Result<bool, ErrorStack> {
+    let body =
+        block.split_once("-----").and_then(|(_, rest)| rest.split_once("-----END ")).map_or("", |(body, _)| body);
+    let written: String = body.split_ascii_whitespace().collect();
+    Ok(written == encode_block(&certificate.to_der()?))
 }
 
 pub(super) fn names(leaf: &X509) -> Vec<Identifier> {

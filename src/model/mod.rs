@@ -8,6 +8,8 @@ pub mod deadline;
 pub mod digest;
 pub mod escape;
 pub mod exit_code;
+pub mod exposure;
 pub mod names;
 pub mod outcome;
+pub mod pasteable;
 pub mod some_of;

@@ -161,7 +161,11 @@ impl FromStr for Identifier {
                 && !label.ends_with('-')
                 && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
         };
-        if !labels.split('.').all(fit) {
+        // A URL takes a last label that is a number, `1.2.3` or `a.0x7f`, for an address in an old way of writing.
+        let last = labels.rsplit('.').next().unwrap_or_default();
+        let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+            || last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if is_number || !labels.split('.').all(fit) {
             return Err(NameError::Unfit(
                 WHAT,
                 escaped(text),
@@ -216,7 +220,7 @@ mod tests {
         for good in ["a.example", "*.a.example", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1", "_x.a"] {
             assert!(good.parse::<Identifier>().is_ok(), "{good}");
         }
-        for bad in ["", "a..b", "-a.b", "a b", "bücher.example", "a/b", "*", "a.*.b", ".a"] {
+        for bad in ["", "a..b", "-a.b", "a b", "bücher.example", "a/b", "*", "a.*.b", ".a", "1.2.3", "a.0x7f"] {
             assert!(bad.parse::<Identifier>().is_err(), "{bad}");
         }
         assert_eq!("WWW.A.example".parse::<Identifier>().map(String::from), Ok("www.a.example".into()));

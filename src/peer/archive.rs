@@ -9,11 +9,12 @@ use zeroize::Zeroizing;
 use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part, PemFiles};
 use crate::model::certificate::Leaf;
 use crate::model::digest::Digest;
+use crate::model::escape::escaped;
 use crate::model::names::LineageName;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::Dir;
-use crate::wire::message::{Ownership, TreeAttributes};
+use crate::wire::message::{LINEAGES_AT_MOST, Ownership, TreeAttributes};
 
 /// Why the archive cannot take a version.
 #[derive(Debug, Error)]
@@ -91,20 +92,41 @@ impl Archive {
         }
     }
 
+    /// Whether one more lineage may be kept here: a stolen key must not fill the disk with them.
+    pub fn check_room(letsencrypt: &Dir) -> io::Result<()> {
+        let entries = match letsencrypt.open_beneath("archive") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?.entries_up_to(LINEAGES_AT_MOST - 1),
+        };
+        match entries {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let path = letsencrypt.path().join("archive");
+                let text = format!(
+                    "{LINEAGES_AT_MOST} lineages are kept in {} and no more are taken; remove those that no primary \
+                     sends any more, here and in live/",
+                    escaped(&path.to_string_lossy())
+                );
+                Err(io::Error::new(io::ErrorKind::QuotaExceeded, text))
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
     /// What has to be written of a version.
     ///
-    /// A part that is here with other content is an error, unless what is here is no whole bundle:
-    /// an empty or torn file left by somebody's power cut is nothing to keep.
-    pub fn lacks(&self, number: Number, files: &PemFiles) -> Result<Lacks, ArchiveError> {
-        let is_whole = match self.read(number)? {
-            Some(present) => !matches!(Bundle::check(present, 0), Err(error) if error.is_damage()),
+    /// A part that is here with other content is an error, unless what is here is nothing to keep: no whole bundle but
+    /// an empty or torn file left by somebody's power cut, or a version that was written by us and is not in use
+    /// (`is_spare`). Else a stolen key could take the numbers of renewals to come.
+    pub fn lacks(&self, number: Number, files: &PemFiles, is_spare: bool) -> Result<Lacks, ArchiveError> {
+        let is_to_keep = match self.read(number)? {
+            Some(present) => !is_spare && !matches!(Bundle::check(present, 0), Err(error) if error.is_damage()),
             None => false,
         };
         let mut lacks = Lacks { absent: Vec::new(), torn: Vec::new() };
         for part in Part::ALL {
             match bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST) {
                 Ok(present) if present == files.part(part).as_bytes() => {}
-                Ok(_) if is_whole => {
+                Ok(_) if is_to_keep => {
                     let path = self.dir.path().display().to_string();
                     return Err(ArchiveError::Taken { path, file: part.file(number) });
                 }
@@ -149,10 +171,13 @@ impl Archive {
         self.remove(number, &Part::ALL)
     }
 
-    /// The leaf of one version, if it can be read.
-    pub fn leaf(&self, number: Number) -> Option<Digest> {
-        let pem = bounded::read_beneath(&self.dir, Path::new(&Part::Cert.file(number)), FILE_AT_MOST).ok()?;
-        Leaf::read(&String::from_utf8_lossy(&pem)).ok().map(|leaf| leaf.digest)
+    /// The leaf of one version; none where the file is missing or holds no certificate.
+    pub fn leaf(&self, number: Number) -> io::Result<Option<Digest>> {
+        match bounded::read_beneath(&self.dir, Path::new(&Part::Cert.file(number)), FILE_AT_MOST) {
+            Ok(pem) => Ok(Leaf::read(&String::from_utf8_lossy(&pem)).ok().map(|leaf| leaf.digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The highest number below another one.

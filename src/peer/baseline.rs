@@ -32,11 +32,20 @@ pub struct Baseline {
     pub expectations: Vec<Expectation>,
 }
 
-/// The leaf that `live/NAME` names, in whatever layout.
-pub fn installed_leaf(node: &Node, lineage: &LineageName) -> Option<Leaf> {
+/// The leaf that `live/NAME` names, in whatever layout; none where there is none. A disk that does not say is an error:
+/// taken for no leaf, nothing would be expected of the services.
+pub fn installed_leaf(node: &Node, lineage: &LineageName) -> io::Result<Option<Leaf>> {
     let path = node.letsencrypt().path().join("live").join(lineage.as_str()).join(Part::Cert.link());
-    let pem = bounded::read_bounded(&path, FILE_AT_MOST).ok()?;
-    Leaf::read(&String::from_utf8_lossy(&pem)).ok()
+    match bounded::read_bounded(&path, FILE_AT_MOST) {
+        Ok(pem) => Ok(Leaf::read(&String::from_utf8_lossy(&pem)).ok()),
+        Err(error) if is_no_file(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidInput | FileTooLarge)
 }
 
 /// Looks at everything that must be known before anything is written.
@@ -81,13 +90,21 @@ pub fn look(
 /// On the own node certbot's links name the new version already: the one before it is what services may still show.
 fn previous_leaf(node: &Node, request: &Prepare) -> io::Result<Option<Digest>> {
     let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(None) };
-    Ok(archive.previous(request.number)?.and_then(|number| archive.leaf(number)))
+    let previous = archive.previous(request.number)?;
+    Ok(previous.map(|number| archive.leaf(number)).transpose()?.flatten())
 }
 
-/// Whether nothing is installed, or what somebody's power cut left of it.
+/// Whether nothing is installed, or what somebody's power cut left of it, or a joined file is yet to be made.
 fn lacks_a_whole_one(node: &Node, before: Before, request: &Prepare) -> io::Result<bool> {
+    let is_missing = |path: &PathBuf| !Joined::open(path).is_ok_and(|joined| joined.exists().unwrap_or(true));
+    if node.joined_paths(&request.lineage).iter().any(is_missing) {
+        return Ok(true);
+    }
     let Before::Number(number) = before else { return Ok(before == Before::Nothing) };
     let archive = Archive::open(node.letsencrypt(), &request.lineage)?;
     let files = archive.map_or(Ok(None), |archive| archive.read(number))?;
     Ok(files.is_none_or(|files| matches!(Bundle::check(files, 0), Err(error) if error.is_damage())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
 //! How a transaction ends: finished, undone, or given up; by the process that began it or by a later one.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use crate::model::bundle::Part;
 use crate::model::outcome::{Outcome, Step};
+use crate::model::pasteable::pasteable;
 use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
 use crate::peer::joined::Joined;
@@ -17,6 +18,9 @@ use crate::peer::service::Reload;
 use crate::peer::state::{Before, Intent, Record};
 use crate::peer::{history, service, settled, written};
 use crate::wire::message::TransactionId;
+
+/// A primary that keeps every version, or says so with a stolen key, must not fill this disk.
+const VERSIONS_AT_MOST: usize = 50;
 
 /// A transaction's open ends. Each way to end it may be repeated after a crash at any moment of it.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ impl<'n> Ending<'n> {
             match Joined::open(&file.path) {
                 Ok(open) => joined.push((open, file.existed)),
                 // Its directory is gone, and with it all that could be undone or removed there.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => tracing::warn!("{error}"),
+                Err(error) if error.kind() == ErrorKind::NotFound => tracing::warn!("{error}"),
                 Err(error) => return Err(error),
             }
         }
@@ -68,6 +72,12 @@ impl<'n> Ending<'n> {
         let live = self.trees.iter().map(|(_, live)| (live.stage_path(&id), live.path()));
         let joined = self.joined.iter().map(|(joined, _)| (joined.stage_path(&id), joined.path()));
         live.chain(joined).filter(|(_, visible)| visible.exists()).collect()
+    }
+
+    /// Whether the services' tests can be asked about what is staged. What is not there yet cannot be shown in its
+    /// place, and tests that failed for want of it would fail again.
+    pub fn can_be_tried(&self) -> bool {
+        self.intent().tests_passed || self.overlay().len() == self.trees.iter().len() + self.joined.len()
     }
 
     /// Makes what is staged visible. The journal must say so already.
@@ -104,16 +114,19 @@ impl<'n> Ending<'n> {
         Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)
     }
 
-    /// Removes the versions that were written here and that the primary no longer has.
+    /// Removes the versions that were written here and that the primary no longer has; of very many, the oldest.
     fn prune(&self, archive: &Archive) -> Result<()> {
         let intent = self.intent();
         let (state, lineage) = (self.node.state(), &intent.lineage);
-        let mut written = written::numbers(state, lineage);
+        let mut written = written::numbers(state, lineage)?;
         if !written.contains(&intent.to) && intent.writes.len() == Part::ALL.len() {
             written.push(intent.to);
         }
-        let (kept, gone): (Vec<_>, Vec<_>) =
+        let (mut kept, mut gone): (Vec<_>, Vec<_>) =
             written.into_iter().partition(|number| *number == intent.to || intent.keep.contains(number));
+        // In the order in which they were written, the one in use last: a number says nothing here, for anybody may choose it.
+        kept.sort_by_key(|number| *number == intent.to);
+        gone.extend(kept.drain(..kept.len().saturating_sub(VERSIONS_AT_MOST)));
         for number in gone {
             archive.prune(number)?;
         }
@@ -156,7 +169,10 @@ impl<'n> Ending<'n> {
             None => (intent.digest, [].as_slice()),
         };
         let settled = service::settle(self.node.services(), expected.1, expected.0, Reload::Running);
-        settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
+        let notes = settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
+        for note in notes {
+            tracing::warn!("while the old bundle was brought back: {note}");
+        }
         Ok(())
     }
 
@@ -172,8 +188,9 @@ impl<'n> Ending<'n> {
 
     /// What a person has to run when neither way worked.
     pub fn remedy(&self) -> Vec<String> {
-        let tests = self.node.services().iter().map(|service| service.test.join(" "));
-        let looks = self.overlay().into_iter().map(|(staged, _)| format!("ls -lA {}", staged.display()));
+        let tests = self.node.services().iter().map(|service| pasteable(&service.test));
+        let look = |staged: PathBuf| pasteable(&["ls", "-lA", &staged.to_string_lossy()]);
+        let looks = self.overlay().into_iter().map(|(staged, _)| look(staged));
         tests.chain(looks).chain(["certcast recover".into()]).collect()
     }
 
@@ -198,8 +215,14 @@ impl<'n> Ending<'n> {
             archive.remove(intent.to, &intent.writes)?;
         }
         if matches!(intent.before, Before::Nothing | Before::Foreign) {
-            // Fails where an older version is kept in it, and then it is to stay.
-            _ = self.node.letsencrypt().open_beneath("archive").and_then(|dir| dir.rmdir(intent.lineage.as_str()));
+            let archives = self.node.letsencrypt().open_beneath("archive");
+            match archives.and_then(|dir| dir.rmdir(intent.lineage.as_str())) {
+                // Gone, or an older version is kept in it, and then it is to stay.
+                Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
         }
         Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)
     }

@@ -77,10 +77,10 @@ impl Ledger {
         self.dir.exists(token.as_str())
     }
 
-    /// One entry.
+    /// One entry. One that speaks of another token is damaged.
     pub fn entry(&self, token: &Token) -> Option<Entry> {
         let text = bounded::read_beneath(&self.dir, Path::new(token.as_str()), ENTRY_AT_MOST).ok()?;
-        serde_json::from_slice(&text).ok()
+        serde_json::from_slice(&text).ok().filter(|entry: &Entry| entry.token == *token)
     }
 
     /// When an entry was written, also a damaged one, in seconds since 1970.

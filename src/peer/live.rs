@@ -168,8 +168,9 @@ impl Live {
         self.dir.exchange(stage, visible).map_err(told)
     }
 
-    /// Leaves certbot's other file in `live`, where it is missing.
+    /// Leaves certbot's other file in `live`, where it is missing, and takes away what a killed call left of it.
     pub fn explain(&self) -> io::Result<()> {
+        atomic::remove_leftovers(&self.dir)?;
         if self.dir.exists("README")? {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Finishing or undoing what a crash left.
 
 use crate::model::outcome::{Outcome, Step};
+use crate::model::pasteable::pasteable;
 use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
 use crate::peer::journal::{Journal, JournalError};
@@ -42,6 +43,7 @@ fn untrusted(node: &Node, error: JournalError) -> Halt {
     if is_io {
         return Halt::refused(Step::Recovery, cause);
     }
-    let letsencrypt = node.letsencrypt().path().display();
-    Halt(Outcome::Stuck { cause, remedy: vec![format!("ls -lA {letsencrypt}/live {letsencrypt}/archive")] })
+    let [live, archive] = ["live", "archive"].map(|name| node.letsencrypt().path().join(name));
+    let look = pasteable(&["ls", "-lA", &live.to_string_lossy(), &archive.to_string_lossy()]);
+    Halt(Outcome::Stuck { cause, remedy: vec![look] })
 }

@@ -64,8 +64,9 @@ pub enum Reload {
 
 /// Tests and reloads services, then waits until every expectation shows the leaf.
 ///
-/// A service whose reload fails and of which nothing was expected is not running or does not serve
-/// this lineage: that is a note, not a failure.
+/// A reload that fails where the service runs is a failure, whether or not this lineage was served there: the service
+/// did not read the new files. Where nothing listens it is a note. On the way back (`Reload::Running`) it is a note too:
+/// the service may be the very one that never took the new files, and then the old leaf is still seen to be served.
 pub fn settle(
     services: &[Service],
     expectations: &[Expectation],
@@ -73,7 +74,7 @@ pub fn settle(
     reload: Reload,
 ) -> Result<Vec<String>, Unwilling> {
     let may_run =
-        |service: &&Service| service.probe.is_empty() || probe::places(service).into_iter().any(probe::listens);
+        |service: &Service| service.probe.is_empty() || probe::places(service).into_iter().any(probe::listens);
     let told: Vec<Service> =
         services.iter().filter(|service| reload == Reload::All || may_run(service)).cloned().collect();
     let expectations: Vec<_> = expectations
@@ -86,8 +87,8 @@ pub fn settle(
     for service in &told {
         if let Err(cause) = run(service, &service.reload) {
             let places = probe::places(service);
-            let expected = expectations.iter().any(|expectation| places.contains(&expectation.address));
-            if expected || (service.probe.is_empty() && reload == Reload::All) {
+            let expected = || expectations.iter().any(|expectation| places.contains(&expectation.address));
+            if reload == Reload::All && (expected() || may_run(service)) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
             notes.push(format!("installed, but {} was not reloaded: {cause}", service.name));

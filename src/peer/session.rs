@@ -26,6 +26,9 @@ pub const HELLO: Duration = Duration::from_secs(20);
 /// The longest conversation, whatever the caller asks for.
 const BUDGET_AT_MOST: Duration = Duration::from_secs(15 * 60);
 
+/// The caller waits a little longer than it says, so that a word at the end of the time is still heard.
+const LAST_WORD: Duration = Duration::from_millis(1500);
+
 /// Serves one conversation. A transaction that is not committed when it ends, however it ends, is undone.
 ///
 /// Reads and writes end at `limit`, which the caller's hello sets. Answers are best effort: a caller
@@ -68,9 +71,15 @@ pub fn serve(
                 Err(cause) => rejected(&cause),
             },
         };
+        if let Some(until) = deadline {
+            limit.set(until.max(Deadline::after(LAST_WORD)));
+        }
         // A caller that is gone by now must not take what is staged with it unremoved.
         if let Err(gone) = frame::write(output, &reply) {
             break gone;
+        }
+        if let Some(until) = deadline {
+            limit.set(until);
         }
         if let Reply::Rejected { cause } = reply {
             break FrameError::Malformed(cause);

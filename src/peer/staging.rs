@@ -14,6 +14,7 @@ use crate::peer::journal::Journal;
 use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::state::{Before, Intent, JoinedFile};
+use crate::peer::written;
 use crate::wire::message::{Ownership, Prepare, TreeAttributes};
 
 /// Begins the journal, then writes archive files, joined files and the staged `live` directory.
@@ -76,9 +77,12 @@ fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Res
         return Ok(Lacks { absent: Vec::new(), torn: Vec::new() });
     }
     let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else {
+        Archive::check_room(node.letsencrypt())?;
         return Ok(Lacks { absent: Part::ALL.to_vec(), torn: Vec::new() });
     };
-    archive.lacks(request.number, bundle.files()).map_err(|error| match error {
+    let is_ours = written::numbers(node.state(), &request.lineage)?.contains(&request.number);
+    let is_spare = is_ours && matches!(before, Before::Number(number) if number != request.number);
+    archive.lacks(request.number, bundle.files(), is_spare).map_err(|error| match error {
         ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error.to_string()),
         ArchiveError::Io(error) => error.into(),
     })

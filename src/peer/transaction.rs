@@ -40,7 +40,7 @@ pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: D
     if !node.is_own() && admission::installed(node, &request.lineage).unwrap_or_default() == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
     }
-    let old = baseline::installed_leaf(node, &request.lineage);
+    let old = baseline::installed_leaf(node, &request.lineage)?;
     let now = jiff::Timestamp::now().as_second();
     let (bundle, mut notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
     if !node.is_own() && trust::would_be_lost(node, &request.lineage, &bundle) {
@@ -51,7 +51,8 @@ pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: D
         return Ok(Prepared::Planned(plan(node, request, &baseline)));
     }
     let ending = staging::stage(node, request, &bundle, old.as_ref(), baseline)?;
-    match preflight::run(node.services(), &ending.overlay()) {
+    let overlay = if ending.can_be_tried() { ending.overlay() } else { Vec::new() };
+    match preflight::run(node.services(), &overlay) {
         Ok(more) => notes.extend(more),
         Err(unwilling) => return Err(ending.give_up(Step::PreFlight, &unwilling.cause)),
     }

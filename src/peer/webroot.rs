@@ -3,9 +3,11 @@
 //! A webroot may belong to somebody hostile, who plants links, pipes and directories in it or swaps
 //! them in a loop. Everything happens below a directory handle with no link followed, so nothing
 //! outside is ever written, read or removed. The webroot's own path is the administrator's word and
-//! may be a link.
+//! may be a link, which is resolved once: when the link is switched to another release meanwhile, the file is removed
+//! where it was written.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,8 +65,10 @@ impl Webroots<'_> {
     }
 
     fn publish_one(&self, ledger: &Ledger, challenge: &Challenge) -> io::Result<()> {
-        let webroot = self.webroot_of(challenge.name());
-        let root = Dir::open(webroot).map_err(|error| match error.kind() {
+        let configured = self.webroot_of(challenge.name());
+        // What cannot be resolved cannot be opened either, which says why.
+        let webroot = fs::canonicalize(configured).unwrap_or_else(|_| configured.to_owned());
+        let root = Dir::open(&webroot).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let why = format!("{error}: set node.webroot or node.webroots to what the web server here serves");
                 io::Error::new(error.kind(), why)
@@ -75,7 +79,7 @@ impl Webroots<'_> {
         if let Some(elsewhere) = ledger.entry(challenge.token()).filter(|entry| entry.webroot != webroot) {
             remove(ledger, &elsewhere)?;
         }
-        ledger.note(&self.entry(challenge.name(), challenge.token()))?;
+        ledger.note(&Entry { webroot, ..self.entry(challenge.name(), challenge.token()) })?;
         let [well_known, acme] = WELL_KNOWN;
         let dir = root.create_beneath_as_owner(well_known, 0o755)?.create_beneath_as_owner(acme, 0o755)?;
         let directory = dir.stat_self()?;

@@ -150,8 +150,12 @@ impl Runs {
         Lock::acquire(&self.state.join(LOCK), deadline)
     }
 
-    /// Runs whose certbot is no longer alive, with what they recorded: nobody will clean up after them.
+    /// Runs whose certbot is no longer alive, with what they recorded: nobody will clean up after them. One that cannot
+    /// be read now waits for the next time, and goes at last by its age. What is left of forgotten runs goes here too.
     pub fn orphans(&self) -> Vec<(ProcessId, Vec<Challenge>)> {
+        if let Err(error) = self.remove_forgotten() {
+            tracing::warn!("cannot remove what is left of an ended certbot run: {error}");
+        }
         let names = self.recorded.entries().unwrap_or_default();
         let runs = names.iter().filter_map(|name| name.to_str()?.parse::<ProcessId>().ok());
         let now = jiff::Timestamp::now().as_second();
@@ -159,20 +163,26 @@ impl Runs {
             let stat = self.recorded.stat(run.to_string());
             stat.is_ok_and(|stat| now.saturating_sub(stat.modified) > RUN_AT_MOST)
         };
-        runs.filter(|run| !ancestry::is_alive(run) || is_old(run))
-            .map(|run| (run, self.challenges(&run).unwrap_or_default()))
-            .collect()
+        let with_challenges = |run: ProcessId| match self.challenges(&run) {
+            Ok(challenges) => Some((run, challenges)),
+            Err(error) => {
+                tracing::warn!("cannot read what certbot run {run} left: {error}");
+                is_old(&run).then(|| (run, Vec::new()))
+            }
+        };
+        runs.filter(|run| !ancestry::is_alive(run) || is_old(run)).filter_map(with_challenges).collect()
     }
 
-    /// Remembers what a node still has to remove.
+    /// Remembers what a node still has to remove. The caller holds [`Runs::hold`].
     pub fn owe(&self, node: &NodeName, withdrawals: &[Withdrawal]) -> io::Result<()> {
         let dir = self.owed.create_beneath(node.as_str(), 0o700)?;
         withdrawals.iter().try_for_each(|withdrawal| write(&dir, withdrawal.token.as_str(), withdrawal))
     }
 
-    /// What a node still has to remove.
+    /// What a node still has to remove. The caller holds [`Runs::hold`]: a temporary file here is what a killed call left.
     pub fn owed(&self, node: &NodeName) -> Vec<Withdrawal> {
         let Ok(dir) = self.owed.open_beneath(node.as_str()) else { return Vec::new() };
+        _ = atomic::remove_leftovers(&dir);
         let now = jiff::Timestamp::now().as_second();
         for name in dir.entries().unwrap_or_default() {
             if dir.stat(&name).is_ok_and(|stat| now.saturating_sub(stat.modified) > DEBT_AT_MOST) {
@@ -203,99 +213,33 @@ fn unlink_if_there(dir: &Dir, name: &str) -> io::Result<()> {
     }
 }
 
-/// Every record whose name is a token. A damaged one is named in the log and passed over.
+/// Every record whose name is a token. A damaged one is named in the log and passed over; one that the disk does not give
+/// away is an error, for what it says is still to be done.
 fn read_all<R: DeserializeOwned>(dir: &Dir) -> io::Result<Vec<R>> {
     let names = dir.entries()?;
     let tokens = names.iter().filter_map(|name| name.to_str()?.parse::<Token>().ok());
-    let read = |token: Token| {
-        let text = bounded::read_beneath(dir, Path::new(token.as_str()), RECORD_AT_MOST);
-        let record = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
-        record.inspect_err(|error| tracing::warn!("passed over a record in {}: {error}", dir.path().display())).ok()
+    let passed_over = |error: &dyn std::fmt::Display| {
+        tracing::warn!("passed over a record in {}: {error}", dir.path().display());
     };
-    Ok(tokens.filter_map(read).collect())
+    let mut records = Vec::new();
+    for token in tokens {
+        match bounded::read_beneath(dir, Path::new(token.as_str()), RECORD_AT_MOST) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(record) => records.push(record),
+                Err(error) => passed_over(&error),
+            },
+            Err(error) if is_damage(&error) => passed_over(&error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(records)
+}
+
+/// No file of ours, or one that another process has removed meanwhile.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, InvalidInput, NotFound};
+    matches!(error.kind(), NotFound | InvalidInput | FileTooLarge)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
-
-    fn challenge(n: u8) -> Challenge {
-        let token = format!("{n:0>43}");
-        Challenge::new("a.example".parse().unwrap(), token.parse().unwrap(), &format!("{token}.{PRINT}")).unwrap()
-    }
-
-    fn runs() -> (tempfile::TempDir, Runs, ProcessId) {
-        let home = tempfile::tempdir().unwrap();
-        let runs = Runs::open(home.path()).unwrap();
-        let alive = ancestry::process(i32::try_from(std::process::id()).unwrap()).unwrap();
-        (home, runs, alive)
-    }
-
-    #[test]
-    fn a_run_is_clean_when_each_challenge_is_in_whatever_order() {
-        let (home, runs, run) = runs();
-        for n in 1..=3 {
-            runs.record(&run, &challenge(n)).unwrap();
-        }
-        runs.mark_published(&run).unwrap();
-        assert_eq!(runs.mark_cleaned(&run, challenge(3).token()).unwrap(), Progress::MoreToClean);
-        assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::MoreToClean);
-        assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::MoreToClean);
-        let Progress::AllClean(all) = runs.mark_cleaned(&run, challenge(2).token()).unwrap() else { panic!() };
-        assert_eq!(all.len(), 3);
-        runs.forget(&run).unwrap();
-        assert!(runs.challenges(&run).unwrap().is_empty());
-        runs.forget(&run).unwrap();
-        assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn many_may_forget_the_same_at_once_and_what_an_earlier_call_left_is_no_obstacle() {
-        let (home, runs, run) = runs();
-        for _ in 0..30 {
-            for n in 1..=9 {
-                runs.record(&run, &challenge(n)).unwrap();
-            }
-            let left = home.path().join("runs").join(format!("{FORGOTTEN}{run}"));
-            fs::create_dir(&left).unwrap();
-            fs::write(left.join("x"), "").unwrap();
-            std::thread::scope(|scope| {
-                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| runs.forget(&run))).collect();
-                for one in all {
-                    one.join().unwrap().unwrap();
-                }
-            });
-            assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
-        }
-    }
-
-    #[test]
-    fn a_run_that_never_published_has_nothing_to_withdraw() {
-        let (_home, runs, run) = runs();
-        runs.record(&run, &challenge(1)).unwrap();
-        assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::NeverPublished);
-    }
-
-    #[test]
-    fn only_a_dead_certbot_leaves_orphans() {
-        let (_home, runs, alive) = runs();
-        let dead = ProcessId { started: alive.started + 1, ..alive };
-        runs.record(&alive, &challenge(1)).unwrap();
-        runs.record(&dead, &challenge(2)).unwrap();
-        assert_eq!(runs.orphans(), [(dead, vec![challenge(2)])]);
-    }
-
-    #[test]
-    fn debts_stay_until_they_are_settled_and_damage_is_passed_over() {
-        let (home, runs, _) = runs();
-        let node: NodeName = "web2".parse().unwrap();
-        let debts = [1, 2].map(|n| Withdrawal::of(&challenge(n)));
-        runs.owe(&node, &debts).unwrap();
-        fs::write(home.path().join("owed/web2").join(challenge(3).token().as_str()), "{torn").unwrap();
-        assert_eq!(runs.owed(&node), debts);
-        runs.settled(&node, &debts[..1]).unwrap();
-        assert_eq!(runs.owed(&node), debts[1..]);
-    }
-}
+mod tests;

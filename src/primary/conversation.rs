@@ -132,9 +132,9 @@ impl Conversation {
 
     /// Reads one answer. Its texts are escaped and bounded from here on.
     pub fn receive(&mut self) -> Result<Reply, TalkError> {
-        match frame::read(&mut self.stream) {
-            Ok(Reply::Rejected { cause }) => Err(TalkError::Rejected(escaped(&cause))),
-            Ok(reply) => Ok(harmless(reply)),
+        match frame::read(&mut self.stream).map(harmless) {
+            Ok(Reply::Rejected { cause }) => Err(TalkError::Rejected(cause)),
+            Ok(reply) => Ok(reply),
             Err(error) => Err(self.broken(error)),
         }
     }
@@ -150,17 +150,20 @@ impl Conversation {
 }
 
 /// The node's texts as they may be shown and stored.
-fn harmless(reply: Reply) -> Reply {
+pub fn harmless(reply: Reply) -> Reply {
     let failures = |failures: Vec<TokenFailure>| {
         let some = failures.into_iter().take(CHALLENGES_AT_MOST);
         some.map(|TokenFailure { name, cause }| TokenFailure { name, cause: escaped(&cause) }).collect()
     };
     match reply {
+        Reply::Hello { version, node, clock } => Reply::Hello { version: escaped(&version), node, clock },
         Reply::Published { failures: all } => Reply::Published { failures: failures(all) },
         Reply::Withdrawn { failures: all } => Reply::Withdrawn { failures: failures(all) },
         Reply::Planned { changes } => Reply::Planned { changes: escaped_lines(&changes) },
         Reply::Concluded { outcome } => Reply::Concluded { outcome: outcome.harmless() },
-        other => other,
+        Reply::Rejected { cause } => Reply::Rejected { cause: escaped(&cause) },
+        // Names, numbers and digests.
+        reply @ (Reply::Compared { .. } | Reply::Prepared { .. }) => reply,
     }
 }
 

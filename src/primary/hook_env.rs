@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::model::challenge::{Challenge, ChallengeError, Token};
-use crate::model::escape::escaped;
+use crate::model::escape::{escaped, escaped_up_to};
 use crate::model::names::{Identifier, LineageName, NameError};
 
 /// A call of the auth hook.
@@ -125,6 +125,10 @@ pub fn deploy_call(get: impl Fn(&str) -> Option<OsString>) -> Result<DeployCall,
     let env = Env { get: &get, hook: "certcast deploy", option: "deploy-hook" };
     let text = env.required("RENEWED_LINEAGE")?;
     let unfit = || HookError::Lineage(escaped(&text));
+    // It is shown wherever something is wrong with the lineage.
+    if escaped_up_to(&text, usize::MAX) != text {
+        return Err(unfit());
+    }
     let path = Path::new(&text);
     let live = path.parent().filter(|live| path.is_absolute() && live.ends_with("live")).ok_or_else(unfit)?;
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(unfit)?;
@@ -181,6 +185,7 @@ mod tests {
             &[("RENEWED_LINEAGE", "/etc/le/archive/a")],
             &[("RENEWED_LINEAGE", "/etc/le/live/..")],
             &[("RENEWED_LINEAGE", "/")],
+            &[("RENEWED_LINEAGE", "/etc/\u{1b}[2J/live/a")],
         ] {
             assert!(deploy_call(env(bad)).is_err(), "{bad:?}");
         }

@@ -122,12 +122,13 @@ impl<'f> Line<'f> {
 
     fn await_staging(&mut self) -> Staged {
         match self.receive() {
-            Ok(Reply::Prepared { .. }) => Staged::Waiting,
+            Ok(Reply::Prepared { transaction }) if self.underway.as_ref() == Some(&transaction) => Staged::Waiting,
             Ok(Reply::Planned { changes }) => {
                 self.underway = None;
                 Staged::Planned(changes)
             }
-            Ok(Reply::Concluded { outcome }) => {
+            // Without our word nothing can have been switched: a node that says so is not believed.
+            Ok(Reply::Concluded { outcome }) if !matches!(outcome, Outcome::Applied { .. }) => {
                 self.underway = None;
                 Staged::Ended(outcome)
             }

@@ -36,7 +36,8 @@ pub fn publish(
     at_all(config, fleet, |member| with_debts(config, runs, member, challenges, deadline))
 }
 
-/// Withdraws from all nodes at once. What a node could not do now is owed to it and done later.
+/// Withdraws from all nodes at once. What a node could not do now is owed to it and done later. An error means that not
+/// even that is remembered everywhere: the run these challenges are of must not be forgotten.
 pub fn withdraw(
     config: &Config,
     fleet: &Fleet,
@@ -44,16 +45,13 @@ pub fn withdraw(
     withdrawals: &[Withdrawal],
     deadline: Deadline,
 ) -> io::Result<Vec<Answer>> {
-    for member in fleet.all() {
-        if let Err(error) = runs.owe(&member.name, withdrawals) {
-            tracing::warn!(node = %member.name, "cannot remember what is to be withdrawn: {error}");
-        }
-    }
     let _held = runs.hold(deadline)?;
+    fleet.all().try_for_each(|member| runs.owe(&member.name, withdrawals))?;
     at_all(config, fleet, |member| with_debts(config, runs, member, &[], deadline))
 }
 
-/// Makes debts of what certbot runs left that are no longer alive: nobody else will clean up after them.
+/// Makes debts of what certbot runs left that are no longer alive: nobody else will clean up after them. The caller holds
+/// [`Runs::hold`].
 pub fn adopt_orphans(fleet: &Fleet, runs: &Runs) -> io::Result<()> {
     for (run, challenges) in runs.orphans() {
         let withdrawals: Vec<_> = challenges.iter().map(Withdrawal::of).collect();
@@ -65,9 +63,10 @@ pub fn adopt_orphans(fleet: &Fleet, runs: &Runs) -> io::Result<()> {
     Ok(())
 }
 
-/// Withdraws what is still owed to nodes, and talks to no other node.
+/// Withdraws what dead runs left and what is still owed to nodes, and talks to no other node.
 pub fn settle_debts(config: &Config, fleet: &Fleet, runs: &Runs, deadline: Deadline) -> io::Result<Vec<Answer>> {
     let _held = runs.hold(deadline)?;
+    adopt_orphans(fleet, runs)?;
     let owing: Vec<_> = fleet.all().filter(|member| !runs.owed(&member.name).is_empty()).collect();
     for_each(owing, |member| with_debts(config, runs, member, &[], deadline))
 }

@@ -12,8 +12,9 @@ use crate::primary::challenge::Runs;
 use crate::primary::coverage;
 use crate::primary::dns::{self, DnsError};
 use crate::primary::fleet::{Fleet, Member};
-use crate::primary::proof::{self, Target};
+use crate::primary::proof;
 use crate::primary::publication::{self, Answer};
+use crate::primary::targets;
 
 /// What of the budget publishing may use: a node that hangs must leave time to prove the others.
 const PUBLISHING: (u32, u32) = (2, 3);
@@ -50,7 +51,7 @@ pub fn complaints(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[
     // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
-    let failures = proof::prove(challenges, &targets(config, &fleet, &failed), deadline);
+    let failures = proof::prove(challenges, &targets::targets(config, &fleet, &failed), deadline);
     complaints.extend(proof::summary(&failures));
     Ok(complaints)
 }
@@ -123,12 +124,6 @@ fn check_dns(
     let mut complaints = coverage::errors(&covered);
     complaints.extend(dns::summary(&definite));
     complaints
-}
-
-fn targets(config: &Config, fleet: &Fleet, failed: &[&NodeName]) -> Vec<Target> {
-    let published = fleet.all().filter(|member| !failed.contains(&&member.name));
-    let nodes = published.flat_map(|member| member.addresses.iter().map(|&ip| Target::node(member.name.clone(), ip)));
-    nodes.chain(config.challenge.fronts.iter().map(|&ip| Target::front(ip))).collect()
 }
 
 #[cfg(test)]

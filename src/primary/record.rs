@@ -13,6 +13,7 @@ use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
+use crate::sys::dir::Dir;
 
 /// More than any outcome that was received has.
 const SIZE_AT_MOST: u64 = 2 * 1024 * 1024;
@@ -40,7 +41,21 @@ pub fn read(state: &Path, node: &NodeName, lineage: &LineageName) -> Option<Reco
     serde_json::from_slice(&text).ok()
 }
 
-/// Remembers an outcome; returns since when the node is out of line.
+/// All lineages of which something is remembered for a node.
+pub fn lineages(state: &Path, node: &NodeName) -> Vec<LineageName> {
+    let entries = std::fs::read_dir(state.join("records").join(node.as_str())).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Forgets a lineage on a node.
+pub fn forget(state: &Path, node: &NodeName, lineage: &LineageName) -> io::Result<()> {
+    std::fs::remove_file(path(state, node, lineage))
+}
+
+/// Remembers an outcome; returns since when the node is out of line. The caller holds the lock of deliveries, so a temporary
+/// file here is what a killed run left.
 pub fn note(
     state: &Path,
     node: &NodeName,
@@ -64,6 +79,7 @@ pub fn note(
     let path = path(state, node, lineage);
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
+        atomic::remove_leftovers(&Dir::open(directory)?)?;
     }
     atomic::replace_path(&path, &text, &Attributes { mode: 0o600, owner: None })?;
     Ok(pending_since)
@@ -78,12 +94,16 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (node, lineage): (NodeName, LineageName) = ("web2".parse().unwrap(), "www".parse().unwrap());
         let notes = vec!["\u{202e}".repeat(9000); 1000];
+        let killed = state.path().join("records/web2/.certcast-0123456789abcdef.tmp");
+        std::fs::create_dir_all(killed.parent().unwrap()).unwrap();
+        std::fs::write(&killed, "half").unwrap();
         for outcome in [Outcome::Applied { notes }, Outcome::Pending { cause: "\u{1b}".repeat(3 << 20) }] {
             let offered = Digest::of(b"x");
             note(state.path(), &node, &lineage, offered, &outcome).unwrap();
             let record = read(state.path(), &node, &lineage).unwrap();
             assert_eq!(record.pending_since.is_none(), outcome.is_in_sync());
             assert_eq!(record.has, Some(offered));
+            assert!(!killed.exists(), "what a killed run left");
         }
     }
 }

@@ -170,9 +170,15 @@ impl<'d> Temp<'d> {
         }
     }
 
-    /// A second name for the file, which like the flag refuses a taken one; drop removes the first.
+    /// A second name for the file, which like the flag refuses a taken one; then the first one goes. One that cannot be
+    /// removed is not published: nobody would come for it.
     fn publish_by_link(&mut self, name: &str) -> io::Result<()> {
-        Ok(linkat(self.dir, self.name.as_str(), self.dir, name, AtFlags::empty())?)
+        linkat(self.dir, self.name.as_str(), self.dir, name, AtFlags::empty())?;
+        self.dir.unlink(&self.name).inspect_err(|_| {
+            let _ = self.dir.unlink(name);
+        })?;
+        self.published = true;
+        Ok(())
     }
 
     fn publish_over(&mut self, name: &str) -> io::Result<()> {

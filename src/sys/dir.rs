@@ -131,7 +131,14 @@ impl Dir {
 
     /// Removes a file or a link; an absent one is an error of kind `NotFound`.
     pub fn unlink(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
-        self.on("remove", name.as_ref(), |name| unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir))
+        self.on("remove", name.as_ref(), |name| match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            // A read-only file system refuses before it looks: what is not there need not be removed.
+            Err(Errno::EROFS) => match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Err(Errno::ENOENT) => Err(Errno::ENOENT),
+                _ => Err(Errno::EROFS),
+            },
+            other => other,
+        })
     }
 
     /// Removes an empty directory.

@@ -3,7 +3,7 @@
 //! Whatever the program does, [`Run::run`] returns soon after its deadline: the program and its
 //! process group are killed then, output beyond the cap is read and dropped, and a descendant
 //! that keeps the output open is not waited for. Nothing goes through a shell. The program sees
-//! /dev/null as its input, and none of certbot's variables. Other threads may run programs at the
+//! /dev/null as its input, none of certbot's variables, and none that an ssh client may choose. Other threads may run programs at the
 //! same time: only this child is waited for, and its group is killed only while the unreaped
 //! child keeps the number from being used again.
 //!
@@ -125,9 +125,13 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Our environment, without what certbot leaks from one hook to the next, and never without PATH.
+/// What certbot leaks from one hook to the next, and what sshd takes from its client: the words of a stolen key's
+/// holder, and by Debian's `AcceptEnv` his locale.
+const NOT_PASSED_ON: [&str; 5] = ["CERTBOT_", "RENEWED_", "SSH_", "LC_", "LANG"];
+
+/// Our environment without those, and never without PATH.
 fn child_env(own: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    let leaks = |name: &OsStr| name.as_bytes().starts_with(b"CERTBOT_") || name.as_bytes().starts_with(b"RENEWED_");
+    let leaks = |name: &OsStr| NOT_PASSED_ON.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
     let says_nothing = |name: &OsStr, value: &OsStr| name == "PATH" && value.is_empty();
     let mut env: Vec<_> = own.filter(|(name, value)| !leaks(name) && !says_nothing(name, value)).collect();
     if !env.iter().any(|(name, _)| name == "PATH") {

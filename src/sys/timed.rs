@@ -110,8 +110,9 @@ pub fn stdout() -> io::Result<File> {
 }
 
 fn wait(on: &impl AsFd, events: PollFlags, deadline: Deadline, missed: &str) -> io::Result<()> {
-    // Errors and hang-ups count as ready: the call that follows says which.
-    if ready(&mut [PollFd::new(on.as_fd(), events)], deadline)? {
+    // Errors and hang-ups count as ready: the call that follows says which. The deadline once more: a process that was
+    // stopped meanwhile finds its wait over and what came for it there, however late it is.
+    if ready(&mut [PollFd::new(on.as_fd(), events)], deadline)? && !deadline.has_passed() {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::TimedOut, format!("{missed} before the deadline")))

@@ -1,6 +1,6 @@
 //! `auth` and `cleanup`: what is wrong on a server, in DNS or on the way is found and said before the CA is asked.
 
-use crate::lab::{CHALLENGES, Finished, Host, Lab, until};
+use crate::lab::{CHALLENGES, Finished, Host, Lab, token, until};
 
 const NAME: &str = "www.site.test";
 const CONF: &str = "/etc/nginx/conf.d/site.conf";
@@ -135,6 +135,31 @@ fn thirty_names_on_a_wrong_server_are_one_line() {
     let line = lines(&lab.primary().hooks().auth(&names).run().exits(1), 1).remove(0);
     assert!(line.contains("web3: cannot publish the challenge for n") && line.contains("and 27 more"), "{line}");
     assert!(line.contains("set node.webroot"), "{line}");
+}
+
+#[test]
+fn a_webroot_that_is_a_link_is_cleaned_where_it_was_written_and_one_that_is_missing_is_named() {
+    let lab = three_servers(&[NAME]);
+    let peer = &lab["web2"];
+    peer.rename("/var/www/html", "/var/www/first");
+    peer.mkdir("/var/www/second");
+    peer.link("first", "/var/www/html");
+    let run = lab.primary().hooks().auth(&[NAME]).then("touch /published; while [ ! -e /go ]; do sleep 0.02; done");
+    let run = run.cleanup(&[NAME]).command().spawn();
+    until("everything is published", || lab.primary().exists("/published"));
+    assert_eq!(peer.list("/var/www/first/.well-known/acme-challenge"), [token(NAME)], "what was missing was made");
+    // Another release goes live.
+    peer.remove("/var/www/html");
+    peer.link("second", "/var/www/html");
+    lab.primary().write("/go", "");
+    run.wait().ok().silent();
+    assert!(peer.list("/var/www/first/.well-known/acme-challenge").is_empty());
+    everything_is_gone(&lab);
+
+    peer.remove("/var/www/html");
+    let line = lines(&lab.primary().hooks().auth(&[NAME]).run().exits(1), 1).remove(0);
+    assert!(line.contains("web2: cannot publish the challenge for www.site.test: "), "{line}");
+    assert!(line.contains("/var/www/html") && line.contains("set node.webroot"), "{line}");
 }
 
 #[test]

@@ -2,29 +2,29 @@
 
 use nix::sys::signal::Signal;
 
-use crate::lab::{Host, Lab, until};
+use crate::lab::{Bundle, Host, Lab, until};
 
 const NAME: &str = "www.site.test";
 /// Opened for reading and writing: a writer never waits for a reader, and what is written stays.
 const GATE: &str = "/run/gate";
 
 /// Makes a service's command wait at a gate whenever `when` (a shell test) holds.
-fn hold(host: &Host, which: &str, when: &str, then: &str) {
+pub fn hold(host: &Host, which: &str, when: &str, then: &str) {
     host.run(["mkfifo", GATE]).ok();
     let script = format!("if {when}; then echo waiting >>/run/waiting; read x <{GATE}; fi; exec {then}");
     host.set(&format!("service.0.{which}"), vec!["sh".to_owned(), "-c".to_owned(), script]);
 }
 
-fn await_gate(host: &Host) {
+pub fn await_gate(host: &Host) {
     until("a command waits at the gate", || host.exists("/run/waiting"));
 }
 
-fn open_gate(host: &Host) {
+pub fn open_gate(host: &Host) {
     let writer = host.spawn(["sh", "-c", &format!("echo go >{GATE}")]);
     writer.wait().ok();
 }
 
-fn receivers(host: &Host) -> Vec<nix::unistd::Pid> {
+pub fn receivers(host: &Host) -> Vec<nix::unistd::Pid> {
     host.processes("/usr/local/bin/certcast receive")
 }
 
@@ -78,9 +78,13 @@ fn a_peer_finishes_alone_when_the_primary_is_killed_after_its_word() {
     lab.resync(&[]).exits(0);
 }
 
-/// Kills web2's receiver where `which` waits, recovers there, and returns the lab with the tree as it was before.
+/// Kills web2's receiver where `which` waits, and recovers there: the tree is as it was before.
 fn killed_receiver(which: &str, when: &str, then: &str) {
     let (lab, old) = Lab::serving(2, NAME);
+    killed_receiver_of(&lab, &old, which, when, then);
+}
+
+fn killed_receiver_of(lab: &Lab, old: &Bundle, which: &str, when: &str, then: &str) {
     let peer = &lab["web2"];
     let tree = peer.certificates();
     let config = peer.configuration();
@@ -98,13 +102,13 @@ fn killed_receiver(which: &str, when: &str, then: &str) {
     assert_eq!(peer.certificates(), tree, "all old");
     assert!(!peer.exists("/var/lib/certcast/transaction.journal"));
     peer.run(["nginx", "-t"]).ok();
-    peer.await_served(&lab, NAME, &old);
+    peer.await_served(lab, NAME, old);
     peer.run(["certcast", "recover"]).exits(0).silent();
 
     // What the killed one had started ends some day, and must not matter.
     open_gate(peer);
     lab.resync(&[]).exits(0);
-    peer.serves(&lab, NAME, &new);
+    peer.serves(lab, NAME, &new);
     peer.certbot_certificates(NAME).ok().says("VALID");
 }
 
@@ -116,6 +120,85 @@ fn a_receiver_killed_after_staging_is_undone_by_recover() {
 #[test]
 fn a_receiver_killed_after_the_switch_is_undone_by_recover() {
     killed_receiver("reload", "true", "nginx -s reload");
+}
+
+/// What is mounted cannot be exchanged: there the links go one by one, under the same journal.
+#[test]
+fn where_live_is_a_mount_point_a_switch_its_undoing_and_its_recovery_end_whole_all_the_same() {
+    let (lab, old) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    let live = format!("/etc/letsencrypt/live/{NAME}");
+    peer.run(["mount", "--bind", &live, &live]).ok();
+    killed_receiver_of(&lab, &old, "reload", "true", "nginx -s reload");
+
+    let tree = peer.certificates();
+    let config = peer.configuration();
+    peer.set(
+        "service.0.reload",
+        vec!["sh", "-c", &format!("readlink {live}/cert.pem | grep -qv cert3 && exec nginx -s reload")],
+    );
+    let third = lab.issue(NAME, 3, &[NAME]);
+    lab.deploy(NAME).exits(3).says("web2  www.site.test  rolled back after reload");
+    assert_eq!(peer.certificates(), tree);
+    peer.configure(&config);
+
+    // Nothing can be changed in it.
+    peer.run(["mount", "-o", "remount,bind,ro", &live]).ok();
+    lab.deploy(NAME).exits(3).says(&live).says("Read-only file system");
+    assert_eq!(peer.certificates(), tree);
+    assert!(!peer.exists("/var/lib/certcast/transaction.journal"));
+    peer.run(["mount", "-o", "remount,bind,rw", &live]).ok();
+    lab.deploy(NAME).exits(0).silent();
+    peer.serves(&lab, NAME, &third);
+    assert_eq!(peer.list("/etc/letsencrypt/live"), ["README", NAME]);
+    peer.run(["umount", &live]).ok();
+    peer.certbot_certificates(NAME).ok().says("VALID");
+}
+
+#[test]
+fn an_nginx_that_is_restarted_between_the_steps_has_the_new_certificate_already() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    hold(peer, "reload", "true", "nginx -s reload");
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(peer);
+    peer.stop_nginx();
+    peer.start_nginx();
+    peer.await_listener(443);
+    peer.serves(&lab, NAME, &new);
+    open_gate(peer);
+    deploy.wait().exits(0).silent();
+    peer.serves(&lab, NAME, &new);
+}
+
+#[test]
+fn a_server_that_reboots_in_the_middle_recovers_before_nginx_starts() {
+    let (lab, old) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    let (tree, config) = (peer.certificates(), peer.configuration());
+    hold(peer, "reload", "true", "nginx -s reload");
+    lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(peer);
+    deploy.kill();
+    kill_receivers(peer);
+    for nginx in peer.processes("nginx: ") {
+        peer.signal(nginx, Signal::SIGKILL);
+    }
+    until("nginx is dead", || peer.processes("nginx: ").is_empty() && !peer.listens(443));
+    peer.remove("/run/nginx.pid");
+    peer.configure(&config);
+    assert_ne!(peer.certificates(), tree, "caught in the middle");
+
+    let begun = std::time::Instant::now();
+    peer.run(["certcast", "recover"]).exits(0).says("recovered: ");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "no service is waited for: {:?}", begun.elapsed());
+    assert!(peer.processes("nginx: ").is_empty(), "nor started");
+    assert_eq!(peer.certificates(), tree);
+    peer.start_nginx();
+    peer.await_served(&lab, NAME, &old);
+    open_gate(peer);
 }
 
 #[test]

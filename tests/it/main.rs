@@ -3,13 +3,29 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod babble;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod calls;
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod hairpin;
+#[cfg(test)]
+mod healing;
+#[cfg(test)]
 mod hooks;
+#[cfg(test)]
+mod inert;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
@@ -17,11 +33,17 @@ mod lab_ends;
 #[cfg(test)]
 mod lab_holds;
 #[cfg(test)]
-mod restricted;
+mod least_privilege;
+#[cfg(test)]
+mod power_cut;
 #[cfg(test)]
 mod resync;
 #[cfg(test)]
 mod rollout;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
+mod severed;
 #[cfg(test)]
 mod step_back;
 #[cfg(test)]
@@ -34,5 +56,7 @@ mod tree;
 mod unfit;
 #[cfg(test)]
 mod unreached;
+#[cfg(test)]
+mod ways;
 #[cfg(test)]
 mod with_certbot;

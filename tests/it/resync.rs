@@ -1,6 +1,6 @@
 //! `resync`: what could not be done before, what is chosen, what is only shown; and nothing where nothing differs.
 
-use crate::lab::{Host, Lab};
+use crate::lab::{Certbot, Host, Lab};
 
 const NAME: &str = "www.site.test";
 
@@ -203,6 +203,47 @@ fn a_lineage_whose_name_another_one_has_on_the_peers_is_not_sent() {
     lab.deploy(plain).exits(0).says("is not sent");
     assert_eq!(lab.resync(&[]).exits(0).stdout(), "everything is in line\n");
     assert!(lab["web2"].stamps() == stamps, "it goes back and forth");
+}
+
+#[test]
+fn a_lineage_that_certbot_deleted_stays_on_the_peers_and_is_told_until_a_person_removes_it() {
+    let lab = Lab::raise().hosts(3).up();
+    let (renamed, odd) = ("www.site.test-0001", "it's old");
+    let delete = |name| lab.primary().certbot(Certbot::Debian).args(["delete", "--cert-name", name]).run().ok();
+    lab.issue(NAME, 1, &[NAME]);
+    lab.resync(&[]).exits(0);
+    delete(NAME);
+    // Its place there is another's now: nothing is left over.
+    lab.primary().set("deploy.rename", toml::Table::from_iter([(renamed.to_owned(), NAME.into())]));
+    let bundle = lab.issue(renamed, 2, &[NAME]);
+    lab.issue(odd, 1, &[NAME]);
+    let said = lab.resync(&[]).exits(0).stdout();
+    assert!(!said.contains("kept"), "{said}");
+    lab["web2"].serve(NAME, &[NAME]);
+    delete(renamed);
+    delete(odd);
+    let trees = || lab.peers().iter().map(Host::certificates).collect::<Vec<_>>();
+    let before = trees();
+    for arguments in [&["--dry-run"][..], &[], &["--force", "--adopt"]] {
+        let said = lab.resync(arguments).exits(0).stdout();
+        for line in ["web2  www.site.test  kept: ", "web3  www.site.test  kept: ", "web2  it's old  kept: "] {
+            assert!(said.contains(line), "{line} is not in: {said}");
+        }
+        assert!(trees() == before, "something was removed");
+    }
+    lab["web2"].await_served(&lab, NAME, &bundle);
+
+    let said = lab.resync(&[]).stdout();
+    for (line, command) in said.lines().filter_map(|line| line.split_once("in its letsencrypt directory: ")) {
+        let host = &lab[line.split(' ').next().unwrap()];
+        host.run(["sh", "-c", &format!("cd /etc/letsencrypt && {command}")]).ok();
+    }
+    assert_eq!(lab["web3"].list("/etc/letsencrypt/live"), ["README"]);
+    let nothing = "there is no lineage to compare\n";
+    assert_eq!(lab.resync(&[]).exits(0).stdout(), nothing);
+    let logins = lab["web3"].logins();
+    assert_eq!(lab.resync(&[]).exits(0).stdout(), nothing);
+    assert_eq!(lab["web3"].logins(), logins, "what is forgotten is not asked for");
 }
 
 #[test]

@@ -96,6 +96,30 @@ fn files_that_make_no_bundle_are_refused_by_name_and_no_node_is_called() {
 }
 
 #[test]
+fn what_cannot_be_read_is_named_and_no_node_is_called() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let primary = lab.primary();
+    lab.issue(NAME, 2, &[NAME]);
+    // Root may read everything: without that privilege, as under a hardened unit.
+    primary.chmod(&format!("{ARCHIVE}/privkey2.pem"), 0);
+    let unprivileged = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let logins = lab["web2"].logins();
+    for run in [lab.deploying(NAME).under(unprivileged), primary.command(["certcast", "resync"]).under(unprivileged)] {
+        let said = run.env("PATH", "/usr/local/bin:/usr/bin:/bin").run().exits(4);
+        is_one_line(&said, &["cannot", &format!("{ARCHIVE}/privkey2.pem"), "Permission denied"]);
+    }
+    assert_eq!(lab["web2"].logins(), logins);
+    primary.chmod(&format!("{ARCHIVE}/privkey2.pem"), 0o600);
+
+    for part in ["cert", "privkey", "chain", "fullchain"] {
+        primary.remove(&format!("{ARCHIVE}/{part}2.pem"));
+    }
+    is_refused(&lab, &[&format!("{ARCHIVE}/cert2.pem"), "No such file or directory"]);
+    primary.rename(ARCHIVE, "/root/archive");
+    is_refused(&lab, &[ARCHIVE, "No such file or directory"]);
+}
+
+#[test]
 fn one_unfit_lineage_does_not_hold_the_others_back() {
     let (lab, _) = Lab::serving(2, NAME);
     let other = "other.test";

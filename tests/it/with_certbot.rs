@@ -146,6 +146,19 @@ fn an_address_in_a_certificate_is_validated_at_that_address_only() {
 }
 
 #[test]
+fn an_internationalized_name_is_validated_and_deployed_in_its_a_label_form() {
+    let name = "xn--bcher-kva.site.test";
+    let lab = three_servers_and_a_ca(&[name]);
+    certonly(&lab, Certbot::Debian, &[name]).ok();
+    let leaf = format!("/etc/letsencrypt/live/{name}/cert.pem");
+    for host in lab.hosts() {
+        host.run(["openssl", "x509", "-in", &leaf, "-noout", "-text"]).ok().says(&format!("DNS:{name}"));
+        assert_eq!(host.installed_leaf(name), lab.primary().installed_leaf(name));
+    }
+    no_token_is_left(&lab);
+}
+
+#[test]
 fn a_certbot_killed_in_auth_leaves_what_the_next_one_removes() {
     let lab = three_servers_and_a_ca(&[NAME]);
     let line = "kill -KILL $(cat /proc/$$/status | sed -n \"s/^PPid:.//p\")";

@@ -89,6 +89,14 @@ impl Parts {
     }
 }
 
+/// The certificate with two bytes after it in the same block: d2i passes over them, a server does not.
+fn with_more_behind_it(pem: &str) -> String {
+    let der = [X509::from_pem(pem.as_bytes()).unwrap().to_der().unwrap(), vec![5, 0]].concat();
+    let base64 = openssl::base64::encode_block(&der);
+    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
 fn refusal(files: PemFiles) -> String {
     Bundle::check(files, NOW).unwrap_err().to_string()
 }
@@ -128,6 +136,8 @@ fn each_damage_is_named_by_its_file() {
         ("the chain is broken: certificate 1", &|f| f.fullchain = format!("{}{}", f.chain, f.cert)),
         ("the chain is broken: certificate 1", &|f| f.fullchain = format!("{}{}", f.cert, other.chain)),
         ("fullchain.pem is not cert.pem followed by chain.pem", &|f| f.chain = other.chain.clone()),
+        ("chain.pem holds a private key", &|f| f.chain = format!("{}{}", f.chain, f.privkey.replace("BEGIN", "BEG1N"))),
+        ("cert.pem holds no whole certificate", &|f| f.cert = with_more_behind_it(&f.cert)),
         ("privkey.pem has", &|f| f.privkey = Zeroizing::new("x".repeat(200_000))),
     ] {
         let message = damaged(change);

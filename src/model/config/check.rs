@@ -29,7 +29,7 @@ pub(super) fn config(raw: RawConfig, host_name: NodeName) -> Result<Config, Faul
         services,
         ssh: ssh(raw.ssh),
         peers,
-        challenge: challenge(raw.challenge),
+        challenge: challenge(raw.challenge)?,
         deploy: deploy(raw.deploy)?,
         alerts: raw.alert.into_iter().map(alert).collect::<Result<_, _>>()?,
         node,
@@ -132,15 +132,17 @@ fn ssh(raw: RawSsh) -> Ssh {
     }
 }
 
-fn challenge(raw: RawChallenge) -> ChallengePolicy {
-    ChallengePolicy {
+fn challenge(raw: RawChallenge) -> Result<ChallengePolicy, Fault> {
+    let prove_at = unique("prove_at", raw.prove_at)?;
+    Ok(ChallengePolicy {
         require: raw.require.unwrap_or(Require::All),
         budget: time_or(raw.budget.as_ref(), 60),
         abort_certbot: raw.abort_certbot.unwrap_or(false),
         check_dns: raw.check_dns.unwrap_or(true),
         fronts: raw.fronts.into_iter().map(|text| text.0.0).collect(),
+        prove_at: prove_at.into_iter().map(|(at, instead)| (at.0, instead.into_inner().0.0)).collect(),
         keep_tokens: time_or(raw.keep_tokens.as_ref(), 24 * 60 * 60),
-    }
+    })
 }
 
 fn deploy(raw: RawDeploy) -> Result<DeployPolicy, Fault> {

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::diagnostic::Diagnostic;
 use crate::model::escape::escaped;
+use crate::model::exposure::Exposure;
 use crate::model::names::NameError;
 
 /// Why a configuration could not be used. `Display` names the file and the remedy.
@@ -26,9 +27,16 @@ pub enum ConfigError {
         /// What it is.
         what: &'static str,
     },
-    /// Any user could add commands that root runs.
-    #[error("{name}: every user may write this file, and root runs the commands in it; run: chmod o-w {name}", name = shown(.0))]
-    WritableByAll(PathBuf),
+    /// Others could change what root goes by.
+    #[error("{}: {exposure}, {why}; run: {}", shown(.path), escaped(&exposure.remedy(.path)))]
+    Exposed {
+        /// The file or directory.
+        path: PathBuf,
+        /// How.
+        exposure: Exposure,
+        /// What they could do then.
+        why: &'static str,
+    },
     /// Nobody writes such a configuration by hand.
     #[error("{}: the file is larger than 1 MiB; this is not a configuration of certcast", shown(.0))]
     TooLarge(PathBuf),

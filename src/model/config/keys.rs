@@ -7,7 +7,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("[[service]]", &["name", "test", "reload", "probe", "joined", "timeout"]),
     ("[ssh]", &["identity", "known_hosts", "connect_timeout"]),
     ("[[peer]]", &["name", "ssh", "addresses", "transport", "receive", "lineages", "config"]),
-    ("[challenge]", &["require", "budget", "abort_certbot", "check_dns", "fronts", "keep_tokens"]),
+    ("[challenge]", &["require", "budget", "abort_certbot", "check_dns", "fronts", "prove_at", "keep_tokens"]),
     ("[deploy]", &["require", "canary", "parallel", "lineages", "rename", "budget", "missing_names"]),
     (
         "[[alert]]",

@@ -2,18 +2,22 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 
 use super::{Config, ConfigError};
+use crate::model::exposure::Exposure;
 
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Reads and checks a configuration file.
+/// Reads and checks a configuration file, which nobody but root and we may be able to change; nor what is kept in the
+/// state directory that it names.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    Config::parse(&read(path)?, path)
+    let config = Config::parse(&read(path)?, path)?;
+    refuse_exposed(&config.node.state, "and by what is noted in it files are moved and removed")?;
+    Ok(config)
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -25,6 +29,11 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     // Without O_NONBLOCK, opening a FIFO waits for its writer, perhaps for ever.
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(failed)?;
     refuse_unfit(&file, path).map_err(failed)??;
+    // By its name and, where that is a link, where it is: in both places it could be replaced.
+    for place in [Some(path.to_owned()), std::fs::canonicalize(path).ok()].into_iter().flatten() {
+        let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+        refuse_exposed(parent.unwrap_or(Path::new(".")), "and so replace the configuration in it")?;
+    }
 
     let mut bytes = Vec::new();
     file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -49,9 +58,17 @@ fn refuse_unfit(file: &File, path: &Path) -> io::Result<Result<(), ConfigError>>
     };
     Ok(match what {
         Some(what) => Err(ConfigError::NotAFile { path: path.into(), what }),
-        None if metadata.permissions().mode() & 0o002 != 0 => Err(ConfigError::WritableByAll(path.into())),
-        None => Ok(()),
+        None => exposed(Exposure::of(&metadata), path, "and root runs the commands in it"),
     })
+}
+
+/// What is not there, or cannot be looked at, is its user's affair.
+fn refuse_exposed(path: &Path, why: &'static str) -> Result<(), ConfigError> {
+    exposed(std::fs::metadata(path).ok().and_then(|metadata| Exposure::of(&metadata)), path, why)
+}
+
+fn exposed(exposure: Option<Exposure>, path: &Path, why: &'static str) -> Result<(), ConfigError> {
+    exposure.map_or(Ok(()), |exposure| Err(ConfigError::Exposed { path: path.into(), exposure, why }))
 }
 
 #[cfg(test)]
@@ -82,7 +99,7 @@ mod tests {
         assert!(message("fifo").contains("this is a FIFO, not a regular file"));
         assert!(message("latin1").ends_with("latin1:2: the file is not UTF-8 text; save it as UTF-8"));
         assert!(message("large").contains("larger than 1 MiB"));
-        assert!(message("open").ends_with(&format!("run: chmod o-w {}", named("open"))));
+        assert!(message("open").ends_with(&format!("run: chmod go-w '{}'", named("open"))));
         assert!(message("open/below").ends_with("the file cannot be read"));
         assert!(message("none").starts_with(&named("none")));
     }

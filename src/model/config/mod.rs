@@ -150,6 +150,8 @@ pub struct ChallengePolicy {
     pub check_dns: bool,
     /// Addresses with nodes behind them.
     pub fronts: Vec<IpAddr>,
+    /// For addresses that this node cannot reach although the public can: what is asked in place of each, if anything.
+    pub prove_at: BTreeMap<IpAddr, Option<IpAddr>>,
     /// The age after which an orphaned token is removed.
     pub keep_tokens: Duration,
 }

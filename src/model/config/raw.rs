@@ -8,7 +8,7 @@ use super::alert::{AlertKind, EndpointUrl, EnvName, Event, Mailbox, Severity};
 use super::pattern::LineagePattern;
 use super::service::{JoinedPath, ProbeTarget};
 use super::ssh_target::SshTarget;
-use super::value::{Absolute, Address, Group, KeyMode, Pairs, Span, Text};
+use super::value::{Absolute, Address, Group, Instead, KeyMode, Pairs, Span, Text};
 use super::{MissingNames, Require, Transport};
 use crate::model::names::{Identifier, LineageName, NodeName};
 
@@ -80,6 +80,7 @@ pub(super) struct RawChallenge {
     pub abort_certbot: Option<bool>,
     pub check_dns: Option<bool>,
     pub fronts: Vec<Text<Address>>,
+    pub prove_at: Pairs<Address, Instead>,
     pub keep_tokens: Option<Text<Span>>,
 }
 

@@ -158,8 +158,14 @@ impl FromStr for Absolute {
 }
 
 /// An address that one server can have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Address(pub IpAddr);
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl FromStr for Address {
     type Err = ValueError;
@@ -170,9 +176,28 @@ impl FromStr for Address {
             Ok(ip) if ip.is_unspecified() || ip.is_multicast() => {
                 Err(ValueError::new(text, "is not the address of one server", EXPECTED))
             }
-            Ok(ip) => Ok(Address(ip)),
+            // One spelling each: `::ffff:192.0.2.1` is `192.0.2.1`.
+            Ok(ip) => Ok(Address(ip.to_canonical())),
             Err(_) => Err(ValueError::new(text, "is not an IP address", EXPECTED)),
         }
+    }
+}
+
+/// Where an address is proven that this node cannot reach itself: at another one, or nowhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Instead(pub Option<IpAddr>);
+
+impl FromStr for Instead {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "nowhere" {
+            return Ok(Instead(None));
+        }
+        let address = text.parse::<Address>().map_err(|_| {
+            ValueError::new(text, "is no place to ask", "an address that this node reaches, or \"nowhere\"")
+        });
+        Ok(Instead(Some(address?.0)))
     }
 }
 

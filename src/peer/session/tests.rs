@@ -8,6 +8,11 @@ use crate::peer::policy::Role;
 
 /// What the peer answers to these requests after a hello.
 fn answers(only: &[&str], requests: &[Value]) -> Vec<Value> {
+    conversation(20_000, only, requests).0
+}
+
+/// The answers after a hello that asks for so much time, and how much there is then.
+fn conversation(budget_ms: u64, only: &[&str], requests: &[Value]) -> (Vec<Value>, Duration) {
     let home = tempfile::tempdir().unwrap();
     let place = |name: &str| home.path().join(name).display().to_string();
     let text = format!(
@@ -20,15 +25,26 @@ fn answers(only: &[&str], requests: &[Value]) -> Vec<Value> {
     let grant = Grant { role: Role::Deploy, only, accounts: Vec::new(), allow_force: false };
     let mut input = Vec::new();
     banner::write(&mut input).unwrap();
-    frame::write(&mut input, &json!({"verb": "hello", "version": "1", "node": "web1", "budget_ms": 20_000})).unwrap();
+    frame::write(&mut input, &json!({"verb": "hello", "version": "1", "node": "web1", "budget_ms": budget_ms}))
+        .unwrap();
     for request in requests {
         frame::write(&mut input, request).unwrap();
     }
     let mut output = Vec::new();
-    serve(&node, &grant, &mut &*input, &mut output, &SharedDeadline::new(Deadline::after(HELLO))).unwrap();
+    let limit = SharedDeadline::new(Deadline::after(HELLO));
+    serve(&node, &grant, &mut &*input, &mut output, &limit).unwrap();
     let mut output = &*output;
     banner::read(&mut output).unwrap();
-    std::iter::from_fn(|| frame::read(&mut output).ok()).skip(1).collect()
+    (std::iter::from_fn(|| frame::read(&mut output).ok()).skip(1).collect(), limit.get().left())
+}
+
+#[test]
+fn no_caller_gets_more_time_than_a_conversation_has() {
+    for (asked, gets) in [(0, 0), (5_000, 5), (u64::MAX, 15 * 60)] {
+        let left = conversation(asked, &[], &[]).1;
+        let gets = Duration::from_secs(gets);
+        assert!(left <= gets && gets.saturating_sub(left) < Duration::from_secs(60), "{asked}: {left:?}");
+    }
 }
 
 #[test]

@@ -86,7 +86,14 @@ fn a_webroot_may_itself_be_a_link() {
     fs::rename(site.path("www"), site.path("real")).unwrap();
     symlink(site.path("real"), site.path("www")).unwrap();
     assert!(site.publish().is_empty());
-    assert!(site.path("real/.well-known/acme-challenge").join(TOKEN).exists());
+    let file = site.path("real/.well-known/acme-challenge").join(TOKEN);
+    assert!(file.exists());
+    // The next release goes live before the challenge is withdrawn.
+    fs::create_dir(site.path("next")).unwrap();
+    fs::remove_file(site.path("www")).unwrap();
+    symlink(site.path("next"), site.path("www")).unwrap();
+    assert!(site.withdraw().is_empty());
+    assert!(!file.exists());
 }
 
 #[test]

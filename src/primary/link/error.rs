@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::model::exposure::Exposure;
+
 /// Which part of opening a connection did not end well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -153,13 +155,13 @@ pub enum LinkError {
         #[source]
         source: io::Error,
     },
-    /// Others could plant a key.
-    #[error("{}: others may write to the known hosts (mode {mode:04o})", path.display())]
-    KnownHostsOpenToOthers {
-        /// Which file.
+    /// Others could plant a key, or use ours.
+    #[error("{}: {exposure}", path.display())]
+    Exposed {
+        /// The known hosts or the identity.
         path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
+        /// How.
+        exposure: Exposure,
     },
     /// sshd does not accept the key. Never tried again: sshd may lock us out for it.
     #[error("{host}: sshd does not let {user} in with {tried}")]

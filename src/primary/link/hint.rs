@@ -14,14 +14,14 @@ impl LinkError {
                 trust(offered)
             ),
             LinkError::HostKeyRevoked { offered, .. } => format!(
-                "somebody may hold that key: make a new one on {} with `rm {1} && ssh-keygen -A`, and pin it",
+                "somebody may hold that key: make a new one on {} with `rm {1} && ssh-keygen -A`, restart sshd there, and pin it",
                 offered.host,
                 host_key_file(&offered.kind).trim_end_matches(".pub")
             ),
             LinkError::HostKeyAuthorityOnly(_) => {
                 "set transport = \"system-ssh\" for this peer, or pin its plain host key".to_owned()
             }
-            LinkError::KnownHostsOpenToOthers { path, .. } => format!("chmod go-w '{}'", path.display()),
+            LinkError::Exposed { path, exposure } => exposure.remedy(path),
             LinkError::IdentityOpenToOthers { path, .. } => format!("chmod 600 '{}'", path.display()),
             LinkError::IdentityMissing { path } => {
                 format!("make one with `ssh-keygen -t ed25519 -N '' -f '{}'`, or set [ssh] identity", path.display())

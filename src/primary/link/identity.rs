@@ -1,6 +1,6 @@
 //! The private key, or the agent that stands in for it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::LinkError;
 use super::known_hosts::{self, KnownHosts};
+use crate::model::exposure::Exposure;
 
 const KEY_AT_MOST: u64 = 64 * 1024;
 
@@ -34,10 +35,12 @@ pub fn choose(identity: &Path, agent: Option<&Path>) -> Result<Credential, LinkE
         }
         Err(error) => return Err(unreadable(error)),
     };
-    let mode = checked_mode(&file).map_err(unreadable)?;
+    let metadata = checked(&file).map_err(unreadable)?;
+    let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(LinkError::IdentityOpenToOthers { path: path(), mode });
     }
+    refuse_exposed(identity, &metadata)?;
     // Reserved at once: a growing vector would leave unwiped copies of a key behind.
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(KEY_AT_MOST).unwrap_or_default() + 1));
     Read::by_ref(&mut file).take(KEY_AT_MOST).read_to_end(&mut content).map_err(unreadable)?;
@@ -55,10 +58,7 @@ pub fn read_known_hosts(path: &Path) -> Result<KnownHosts, LinkError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KnownHosts::default()),
         Err(error) => return Err(unreadable(error)),
     };
-    let mode = checked_mode(&file).map_err(unreadable)?;
-    if mode & 0o022 != 0 {
-        return Err(LinkError::KnownHostsOpenToOthers { path: path.to_owned(), mode });
-    }
+    refuse_exposed(path, &checked(&file).map_err(unreadable)?)?;
     let mut text = Vec::new();
     let length = file.take(known_hosts::FILE_AT_MOST + 1).read_to_end(&mut text).map_err(unreadable)?;
     if length as u64 > known_hosts::FILE_AT_MOST {
@@ -73,13 +73,18 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
-/// The permission bits of what is open, which must be a file: a FIFO or a device would never end.
-fn checked_mode(file: &File) -> io::Result<u32> {
+/// What is known of what is open, which must be a file: a FIFO or a device would never end.
+fn checked(file: &File) -> io::Result<Metadata> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    Ok(metadata.permissions().mode() & 0o7777)
+    Ok(metadata)
+}
+
+fn refuse_exposed(path: &Path, metadata: &Metadata) -> Result<(), LinkError> {
+    let refused = |exposure| Err(LinkError::Exposed { path: path.to_owned(), exposure });
+    Exposure::of(metadata).map_or(Ok(()), refused)
 }
 
 /// Whether a passphrase protects the key: OpenSSH's own format names its cipher, the PEM formats say so in words.
@@ -142,8 +147,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("known_hosts");
         fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
-        assert!(matches!(read_known_hosts(&path), Err(LinkError::KnownHostsOpenToOthers { .. })));
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let open = read_known_hosts(&path).err().filter(|error| matches!(error, LinkError::Exposed { .. }));
+        assert!(open.unwrap().hint().unwrap().starts_with("chmod go-w "));
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         assert!(read_known_hosts(&path).is_ok());
         File::options().write(true).open(&path).unwrap().set_len(known_hosts::FILE_AT_MOST + 1).unwrap();

@@ -14,7 +14,7 @@ mod connect;
 mod error;
 mod hint;
 mod identity;
-mod known_hosts;
+pub mod known_hosts;
 mod retry;
 mod said;
 mod ssh2;

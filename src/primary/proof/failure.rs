@@ -87,7 +87,7 @@ impl Failure {
             Kind::Refused => format!("no web server listens on port {port} there; start it, or correct {addresses}"),
             Kind::NoConnection | Kind::Unreachable(_) => format!(
                 "it is off or cut off, a firewall drops port {port}, or this node cannot reach it although the \
-                 public can (hairpin NAT); look at that, and at {addresses}"
+                 public can (hairpin NAT: see challenge.prove_at); look at that, and at {addresses}"
             ),
             Kind::Slow => {
                 "the web server there, or what is behind it, hangs; look at its error log and load".to_owned()

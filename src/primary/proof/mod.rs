@@ -5,7 +5,7 @@
 
 mod ask;
 mod failure;
-mod redirect;
+pub mod redirect;
 mod summary;
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ pub(super) fn is_redirect(status: u16) -> bool {
 /// Where a redirect leads; `trail` is every URL asked so far, the one that redirects last.
 ///
 /// On refusal the target is returned as far as it is known, for the message.
-pub(super) fn follow(trail: &[Url], status: u16, location: Option<&[u8]>) -> Result<Url, (String, RedirectFault)> {
+pub fn follow(trail: &[Url], status: u16, location: Option<&[u8]>) -> Result<Url, (String, RedirectFault)> {
     let text = String::from_utf8_lossy(location.unwrap_or_default()).into_owned();
     let refuse = |why| Err((text.clone(), why));
     let Some(from) = trail.last().filter(|_| !text.is_empty() && text.len() <= LONGEST) else {

@@ -122,6 +122,8 @@ fn the_environment_is_cleaned_and_has_a_path() {
     };
     let leaked = own(&[("CERTBOT_TOKEN", "x"), ("RENEWED_LINEAGE", "x"), ("HOME", "/root"), ("PATH", "/bin")]);
     assert_eq!(leaked, [("HOME".into(), "/root".into()), ("PATH".into(), "/bin".into())]);
+    let chosen = [("SSH_ORIGINAL_COMMAND", "x"), ("LC_ALL", "x"), ("LANG", "x"), ("LANGUAGE", "x"), ("PATH", "/bin")];
+    assert_eq!(own(&chosen), [("PATH".into(), "/bin".into())]);
     assert_eq!(own(&[]), [("PATH".into(), DEFAULT_PATH.into())]);
     assert_eq!(own(&[("PATH", "")]), [("PATH".into(), DEFAULT_PATH.into())]);
 }

@@ -83,11 +83,13 @@ impl Hooks<'_> {
     /// Cleanup calls for these names.
     #[must_use]
     pub fn cleanup(self, names: &[&str]) -> Self {
-        let call = |hooks: Self, name: &&str| {
-            let variables = [("CERTBOT_DOMAIN", *name), ("CERTBOT_TOKEN", &token(name))];
-            hooks.call("cleanup", &variables)
-        };
-        names.iter().fold(self, call)
+        names.iter().fold(self, |hooks, name| hooks.cleanup_by("certcast cleanup", name))
+    }
+
+    /// The cleanup call for one name with the shell's command line in full.
+    #[must_use]
+    pub fn cleanup_by(self, line: &str, name: &str) -> Self {
+        self.call_by(line, &[("CERTBOT_DOMAIN", name), ("CERTBOT_TOKEN", &token(name))])
     }
 
     /// Any line of shell: to wait, to say something between two calls.

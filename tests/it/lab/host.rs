@@ -54,6 +54,22 @@ impl Host {
         PathBuf::from(format!("/proc/{}/root", self.holder))
     }
 
+    /// This host's network, as the kernel names it.
+    pub fn network(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.holder))
+    }
+
+    /// The words before a program that another host of this lab runs here: a peer that is reached without ssh.
+    pub fn entrance(&self) -> Vec<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.holder)).unwrap();
+        // NSpid: the numbers from the outermost namespace to the innermost.
+        let numbers = status.lines().find(|line| line.starts_with("NSpid:")).unwrap();
+        let holder = numbers.split_whitespace().last().unwrap();
+        ["nsenter", "--target", holder, "--mount", "--net", "--uts", "--ipc", "--root", "--wd", "--"]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
     /// A program to be run here.
     pub fn command<A: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = A>) -> Command {
         Command::new(enter_host(self.holder), argv)

@@ -60,9 +60,12 @@ ln -s /proc/self/fd/0 dev/stdin
 ln -s /proc/self/fd/1 dev/stdout
 ln -s /proc/self/fd/2 dev/stderr
 
-for file in passwd group services protocols ld.so.cache ld.so.conf localtime mime.types alternatives python3 ssh/moduli; do
+for file in passwd group services protocols ld.so.cache ld.so.conf localtime mime.types alternatives python3 ssh/moduli \
+    pam.d security login.defs; do
     if [ -e "/etc/$file" ]; then cp -a "/etc/$file" "etc/$file"; fi
 done
+# Of the manual there is none.
+rm -f etc/alternatives/*.gz
 cp -a /etc/nginx/mime.types etc/nginx
 # sshd without PAM lets nobody in whose password is locked by "!".
 while IFS=: read -r user _; do echo "$user:*:19000:0:99999:7:::"; done <etc/passwd >etc/shadow

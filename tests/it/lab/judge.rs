@@ -1,6 +1,6 @@
 //! The judges: programs that are not ours and say what a host really serves and really has.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::bundle::fingerprint;
@@ -13,10 +13,12 @@ const VISIT: Duration = Duration::from_secs(10);
 impl Lab {
     /// The SHA-256 of the leaf shown for `name` on port 443 of an address, in lower-case hex; none when there is no handshake.
     pub fn served_leaf(&self, address: impl Into<IpAddr>, name: &str) -> Option<String> {
-        let at = match address.into() {
-            IpAddr::V4(v4) => format!("{v4}:443"),
-            IpAddr::V6(v6) => format!("[{v6}]:443"),
-        };
+        self.served_leaf_at((address.into(), 443), name)
+    }
+
+    /// The same for any port.
+    pub fn served_leaf_at(&self, at: impl Into<SocketAddr>, name: &str) -> Option<String> {
+        let at = at.into().to_string();
         let shown = self.visitor(["openssl", "s_client", "-connect", &at, "-servername", name, "-no_ticket"]);
         let shown = shown.deadline(VISIT).run().stdout();
         shown.contains("-----BEGIN CERTIFICATE-----").then(|| fingerprint(shown.as_bytes()))

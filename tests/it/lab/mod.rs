@@ -14,7 +14,9 @@
 mod actions;
 mod bundle;
 mod ca;
+mod caller;
 mod certbot;
+mod disk;
 mod dns;
 mod files;
 mod hooks;
@@ -29,21 +31,25 @@ mod raise;
 mod settings;
 mod sshd;
 mod wait;
+mod watch;
 
 use std::ops::Index;
 
 pub use bundle::{Bundle, Fault};
 pub use ca::Ca;
+pub use caller::told;
 pub use certbot::Certbot;
+pub use disk::Image;
 pub use dns::Dns;
 pub use files::Entry;
-pub use hooks::{ACCOUNT, CHALLENGES, token};
+pub use hooks::{ACCOUNT, CHALLENGES, Hooks, token};
 pub use host::Host;
 pub use issuer::Validity;
 pub use process::{Command, Finished, Running};
 pub use raise::Raise;
 pub use sshd::Grant;
 pub use wait::until;
+pub use watch::{programs, watching};
 
 use issuer::Issuer;
 use namespaces::Namespaces;

@@ -56,12 +56,17 @@ impl Command {
         self
     }
 
+    /// Run by another program, whose words come first: `strace`, `setpriv`.
+    #[must_use]
+    pub fn under<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
+        self.argv.splice(0..0, words.into_iter().map(|word| word.as_ref().to_owned()).collect::<Vec<_>>());
+        self
+    }
+
     /// With its standard output and error in one pipe, as under cron; both are then this program's standard output.
     #[must_use]
-    pub fn piped(mut self) -> Self {
-        let bash = ["/bin/bash", "-c", "set -o pipefail; \"$@\" 2>&1 | cat", "--"];
-        self.argv.splice(0..0, bash.map(OsString::from));
-        self
+    pub fn piped(self) -> Self {
+        self.under(["/bin/bash", "-c", "set -o pipefail; \"$@\" 2>&1 | cat", "--"])
     }
 
     /// What the program reads; nothing if not said.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use certcast::model::deadline::Deadline;
 
 /// How long a daemon of the lab may take for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 

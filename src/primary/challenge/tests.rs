@@ -1,0 +1,101 @@
+use super::*;
+
+const PRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+
+fn challenge(n: u8) -> Challenge {
+    let token = format!("{n:0>43}");
+    Challenge::new("a.example".parse().unwrap(), token.parse().unwrap(), &format!("{token}.{PRINT}")).unwrap()
+}
+
+fn runs() -> (tempfile::TempDir, Runs, ProcessId) {
+    let home = tempfile::tempdir().unwrap();
+    let runs = Runs::open(home.path()).unwrap();
+    let alive = ancestry::process(i32::try_from(std::process::id()).unwrap()).unwrap();
+    (home, runs, alive)
+}
+
+#[test]
+fn a_run_is_clean_when_each_challenge_is_in_whatever_order() {
+    let (home, runs, run) = runs();
+    for n in 1..=3 {
+        runs.record(&run, &challenge(n)).unwrap();
+    }
+    runs.mark_published(&run).unwrap();
+    assert_eq!(runs.mark_cleaned(&run, challenge(3).token()).unwrap(), Progress::MoreToClean);
+    assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::MoreToClean);
+    assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::MoreToClean);
+    let Progress::AllClean(all) = runs.mark_cleaned(&run, challenge(2).token()).unwrap() else { panic!() };
+    assert_eq!(all.len(), 3);
+    runs.forget(&run).unwrap();
+    assert!(runs.challenges(&run).unwrap().is_empty());
+    runs.forget(&run).unwrap();
+    assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
+}
+
+#[test]
+fn many_may_forget_the_same_at_once_and_what_an_earlier_call_left_is_no_obstacle() {
+    let (home, runs, run) = runs();
+    for _ in 0..30 {
+        for n in 1..=9 {
+            runs.record(&run, &challenge(n)).unwrap();
+        }
+        let left = home.path().join("runs").join(format!("{FORGOTTEN}{run}"));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("x"), "").unwrap();
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(|| runs.forget(&run))).collect();
+            for one in all {
+                one.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(fs::read_dir(home.path().join("runs")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_run_that_never_published_has_nothing_to_withdraw() {
+    let (_home, runs, run) = runs();
+    runs.record(&run, &challenge(1)).unwrap();
+    assert_eq!(runs.mark_cleaned(&run, challenge(1).token()).unwrap(), Progress::NeverPublished);
+}
+
+#[test]
+fn only_a_dead_certbot_leaves_orphans() {
+    let (_home, runs, alive) = runs();
+    let dead = ProcessId { started: alive.started + 1, ..alive };
+    runs.record(&alive, &challenge(1)).unwrap();
+    runs.record(&dead, &challenge(2)).unwrap();
+    assert_eq!(runs.orphans(), [(dead, vec![challenge(2)])]);
+}
+
+#[test]
+fn an_orphan_that_cannot_be_read_waits_and_what_is_left_of_forgotten_ones_goes() {
+    let (home, runs, alive) = runs();
+    let dead = ProcessId { started: alive.started + 1, ..alive };
+    runs.record(&dead, &challenge(1)).unwrap();
+    let records = home.path().join("runs");
+    // A link is not followed: the disk does not give the record away.
+    let record = records.join(dead.to_string()).join(challenge(2).token().as_str());
+    std::os::unix::fs::symlink("elsewhere", &record).unwrap();
+    fs::create_dir(records.join(format!("{FORGOTTEN}1-1"))).unwrap();
+    fs::write(records.join(format!("{FORGOTTEN}1-1/x")), "").unwrap();
+    assert_eq!(runs.orphans(), []);
+    assert_eq!(fs::read_dir(&records).unwrap().count(), 1);
+    fs::remove_file(record).unwrap();
+    assert_eq!(runs.orphans(), [(dead, vec![challenge(1)])]);
+}
+
+#[test]
+fn debts_stay_until_they_are_settled_and_damage_is_passed_over() {
+    let (home, runs, _) = runs();
+    let node: NodeName = "web2".parse().unwrap();
+    let debts = [1, 2].map(|n| Withdrawal::of(&challenge(n)));
+    runs.owe(&node, &debts).unwrap();
+    fs::write(home.path().join("owed/web2").join(challenge(3).token().as_str()), "{torn").unwrap();
+    let killed = home.path().join("owed/web2/.certcast-0123456789abcdef.tmp");
+    fs::write(&killed, "half").unwrap();
+    assert_eq!(runs.owed(&node), debts);
+    assert!(!killed.exists());
+    runs.settled(&node, &debts[..1]).unwrap();
+    assert_eq!(runs.owed(&node), debts[1..]);
+}

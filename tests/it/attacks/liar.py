@@ -1,0 +1,97 @@
+"""A peer in wrong hands: answers as its mode says and keeps all it hears in /root/heard.
+
+usage: liar.py MODE
+"""
+
+import json
+import os
+import struct
+import sys
+import time
+
+mode = sys.argv[1]
+heard = open("/root/heard", "ab", buffering=0)
+source, sink = sys.stdin.buffer, sys.stdout.buffer
+
+
+def say(answer, **fields):
+    text = json.dumps({"answer": answer, **fields}).encode()
+    sink.write(struct.pack(">I", len(text)) + text)
+    sink.flush()
+
+
+def hear():
+    prefix = source.read(4)
+    if len(prefix) < 4:
+        sys.exit()
+    text = source.read(struct.unpack(">I", prefix)[0])
+    heard.write(text + b"\n")
+    return json.loads(text)
+
+
+def flood(piece):
+    while True:
+        sink.write(piece)
+        sink.flush()
+
+
+def answer(request):
+    verb = request["verb"]
+    transaction = request.get("transaction")
+    if mode == "wrong-id" and verb == "prepare":
+        return say("prepared", transaction="f" * 32)
+    if mode == "applied-unasked" and verb == "prepare":
+        return say("concluded", outcome={"outcome": "applied", "notes": []})
+    if mode == "others" and verb in ("prepare", "compare"):
+        # Names, paths and versions that nobody asked for.
+        version = {"number": 1, "digest": "0" * 64}
+        names = ["www.site.test", "web3", "other.test"] * 2000
+        return say("compared", lineages=[{"lineage": name, "version": version} for name in names])
+    if mode == "paths":
+        return say("compared", lineages=[{"lineage": "../../../etc/shadow", "version": None}])
+    if mode == "asks":
+        text = json.dumps({"verb": "compare", "lineages": ["www.site.test"], "path": "/etc/shadow"}).encode()
+        sink.write(struct.pack(">I", len(text)) + text)
+        return sink.flush()
+    if mode == "endless":
+        text = json.dumps({"answer": "prepared", "transaction": transaction or "0" * 32}).encode()
+        flood(struct.pack(">I", len(text)) + text)
+    if mode == "garbage":
+        flood(b"\xff" * 65536)
+    if mode == "slow":
+        sink.write(struct.pack(">I", 1000))
+        while True:
+            sink.write(b" ")
+            sink.flush()
+            time.sleep(0.1)
+    if mode == "silent":
+        time.sleep(600)
+    # The rest lies about itself only.
+    if verb == "publish":
+        failures = [{"name": "www.site.test", "cause": "\x1b[31mweb3: run rm -rf /"}] * (5000 if mode == "liar" else 0)
+        return say("published", failures=failures)
+    if verb == "withdraw":
+        return say("withdrawn", failures=[])
+    if verb == "compare":
+        return say("compared", lineages=[{"lineage": name, "version": None} for name in request["lineages"]])
+    if verb == "prepare":
+        return say("prepared", transaction=transaction)
+    if verb == "commit":
+        if mode == "stuck":
+            remedy = ["\x1b[2J`reboot`"] * 3000
+            return say("concluded", outcome={"outcome": "stuck", "cause": "x" * 500000, "remedy": remedy})
+        return say("concluded", outcome={"outcome": "applied", "notes": ["y" * 1000] * 300})
+    return say("concluded", outcome={"outcome": "unchanged"})
+
+
+sink.write(b"\0certcast-wire 1 1\n")
+sink.flush()
+if mode == "endless-banner":
+    flood(b"\0certcast-wire 1 1\n")
+source.readline()
+hello = hear()
+node = "web3" if mode == "others" else "/etc/passwd" if mode == "paths" else "web2"
+say("hello", version="9" * 1000, node=node, clock=2**62)
+while True:
+    answer(hear())
+os._exit(0)
