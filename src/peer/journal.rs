@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::model::digest::Digest;
+use crate::model::names::LineageName;
 use crate::peer::state::{Intent, OutOfOrder, Record, State};
 use crate::sys::{atomic, bounded, sync};
 
@@ -76,6 +77,18 @@ impl Journal {
     /// Whether a transaction has not ended here.
     pub fn is_there(state_dir: &Path) -> bool {
         state_dir.join(NAME).exists()
+    }
+
+    /// Whether a transaction of this lineage has not ended here, or none can say of which it is. Changes nothing, so
+    /// nobody need hold the lock.
+    pub fn is_open_for(state_dir: &Path, lineage: &LineageName) -> bool {
+        match bounded::read_bounded(&state_dir.join(NAME), SIZE_AT_MOST) {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(text) => parse(&text).map_or(true, |(records, _)| match records.first() {
+                Some(Record::Begun(intent)) => intent.lineage == *lineage,
+                _ => !records.is_empty(),
+            }),
+        }
     }
 
     /// Where the transaction stands.

@@ -161,7 +161,7 @@ impl<'n> Session<'n> {
     /// then offers it, and the transaction looks at the journal first.
     fn installed(&self, lineage: &LineageName) -> Option<Version> {
         self.grant.allows_lineage(lineage).ok()?;
-        if Journal::is_there(self.node.state()) {
+        if Journal::is_open_for(self.node.state(), lineage) {
             return None;
         }
         admission::installed(self.node, lineage).unwrap_or_else(|error| {

@@ -88,6 +88,25 @@ fn damage_that_no_crash_makes_is_an_error_and_not_a_guess() {
 }
 
 #[test]
+fn a_journal_is_open_for_its_own_lineage_and_for_every_one_when_it_cannot_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    let is_open = |name: &str| Journal::is_open_for(directory.path(), &name.parse().unwrap());
+    assert!(!is_open("a.example"), "there is none");
+    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    journal.write(&Record::Switching).unwrap();
+    assert_eq!((is_open("a.example"), is_open("b.example")), (true, false));
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..9]).unwrap();
+    assert!(!is_open("a.example"), "nothing was begun");
+    assert_eq!(fs::read(&path).unwrap(), &whole[..9], "looked at only");
+    let mut flipped = whole;
+    flipped[80] ^= 1;
+    fs::write(&path, &flipped).unwrap();
+    assert!(is_open("a.example") && is_open("b.example"));
+}
+
+#[test]
 fn only_records_that_make_sense_can_be_written() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = Journal::begin(directory.path(), intent()).unwrap();
