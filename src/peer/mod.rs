@@ -12,6 +12,7 @@ pub mod joined;
 pub mod journal;
 pub mod ledger;
 pub mod live;
+pub mod memo;
 pub mod node;
 pub mod policy;
 pub mod preflight;

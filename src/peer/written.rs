@@ -3,38 +3,24 @@
 //! A tree that was taken over holds versions, and keys, of somebody else's.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::model::bundle::Number;
 use crate::model::names::LineageName;
-use crate::sys::atomic::{self, Attributes};
-use crate::sys::bounded;
-use crate::sys::dir::Dir;
+use crate::peer::memo;
 
-const DIRECTORY: &str = "written";
-const SIZE_AT_MOST: u64 = 1024 * 1024;
-
-fn path(state: &Path, lineage: &LineageName) -> PathBuf {
-    state.join(DIRECTORY).join(lineage.as_str())
-}
+const KIND: &str = "written";
 
 /// The numbers written here. Without a record there are none, and then nothing is pruned; a disk that does not say is an
 /// error, lest what it holds be written over and never be pruned.
 pub fn numbers(state: &Path, lineage: &LineageName) -> io::Result<Vec<Number>> {
-    match bounded::read_bounded(&path(state, lineage), SIZE_AT_MOST) {
-        Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    let text = memo::read(state, KIND, lineage.as_str())?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
 }
 
-/// Remembers the numbers; durable when this returns. The caller holds the node's lock, so a temporary file here is
-/// what a killed call left.
+/// Remembers the numbers; durable when this returns. The caller holds the node's lock.
 pub fn set(state: &Path, lineage: &LineageName, numbers: &[Number]) -> io::Result<()> {
-    let directory = Dir::open(state)?.create_beneath(DIRECTORY, 0o700)?;
-    atomic::remove_leftovers(&directory)?;
-    let attributes = Attributes { mode: 0o600, owner: None };
-    atomic::replace(&directory, lineage.as_str(), &serde_json::to_vec(numbers)?, &attributes)
+    memo::keep(state, KIND, lineage.as_str(), &serde_json::to_vec(numbers)?)
 }
 
 #[cfg(test)]
@@ -48,8 +34,9 @@ mod tests {
         assert!(numbers(state.path(), &lineage).unwrap().is_empty());
         set(state.path(), &lineage, &[3.try_into().unwrap()]).unwrap();
         assert_eq!(numbers(state.path(), &lineage).unwrap().len(), 1);
-        std::fs::remove_file(path(state.path(), &lineage)).unwrap();
-        std::fs::create_dir(path(state.path(), &lineage)).unwrap();
+        let record = state.path().join(KIND).join(lineage.as_str());
+        std::fs::remove_file(&record).unwrap();
+        std::fs::create_dir(&record).unwrap();
         assert!(numbers(state.path(), &lineage).is_err());
     }
 }

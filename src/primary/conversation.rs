@@ -28,8 +28,15 @@ pub enum TalkError {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// Connected, but no certcast there, or another release.
-    #[error("{0}{1}")]
-    Banner(BannerError, String),
+    #[error("{error}{said}")]
+    Banner {
+        /// How it failed.
+        error: BannerError,
+        /// What was said on standard error, introduced.
+        said: String,
+        /// How a person sees for himself.
+        trial: String,
+    },
     /// It broke on the way.
     #[error("{0}{1}")]
     Frame(FrameError, String),
@@ -54,7 +61,7 @@ impl TalkError {
     pub fn explained(&self) -> String {
         let mut text = self.to_string();
         let cause = match self {
-            TalkError::Banner(inner, _) => inner.source(),
+            TalkError::Banner { error, .. } => error.source(),
             TalkError::Frame(inner, _) => inner.source(),
             other => other.source(),
         };
@@ -63,9 +70,11 @@ impl TalkError {
         }
         let hint = match self {
             TalkError::Link(link) => link.hint(),
-            TalkError::Banner(BannerError::Ended(_) | BannerError::Foreign(_) | BannerError::Deadline, _) => Some(
-                "run there by hand what authorized_keys names for this key: it should be 'certcast receive'".to_owned(),
-            ),
+            TalkError::Banner {
+                error: BannerError::Ended(_) | BannerError::Foreign(_) | BannerError::Deadline,
+                trial,
+                ..
+            } => Some(trial.clone()),
             _ => None,
         };
         if let Some(hint) = hint {
@@ -104,8 +113,7 @@ impl Conversation {
         let sent = written
             .and_then(|()| Ok(conversation.stream.write_all(&flight).and_then(|()| conversation.stream.flush())?));
         if let Err(error) = banner::read(&mut conversation.stream) {
-            let said = conversation.said();
-            return Err(TalkError::Banner(error, said));
+            return Err(TalkError::Banner { error, said: conversation.said(), trial: member.route().trial() });
         }
         sent.map_err(|error| conversation.broken(error))?;
         match conversation.receive()? {

@@ -125,6 +125,28 @@ fn a_dry_run_of_certbot_changes_no_server_and_leaves_nothing() {
     }
 }
 
+/// A name whose validation fails is left out, and so it is one that the peers serve.
+#[test]
+fn a_name_that_certbot_left_out_is_said_or_refused_as_is_wished() {
+    for which in [Certbot::Debian, Certbot::Pypi] {
+        let lab = three_servers_and_a_ca(&[NAME, "other.test"]);
+        certonly(&lab, which, &[NAME, "other.test"]).ok();
+        let first = lab["web2"].installed_leaf(NAME);
+        lab.dns().set("other.test", &["192.0.2.200".parse().unwrap()]);
+        let with_what_validates = || {
+            let subset = ["--cert-name", NAME, "--force-renewal", "--allow-subset-of-names", "--domain", NAME];
+            lab.primary().certbot(which).args(HOOKS).args(subset).args(["--domain", "other.test"]).run().ok()
+        };
+        lab.primary().set("deploy.missing_names", "refuse");
+        with_what_validates().says("web2  www.site.test  refused at check").says("no longer for other.test");
+        assert_eq!(lab["web2"].installed_leaf(NAME), first);
+        lab.primary().set("deploy.missing_names", "warn");
+        let note = "applied (the new certificate is no longer for other.test";
+        lab.resync(&[]).exits(0).says(&format!("web2  {NAME}  {note}"));
+        assert_eq!(lab["web2"].installed_leaf(NAME), lab.primary().installed_leaf(NAME));
+    }
+}
+
 /// Beside a name: this pebble repeats a lone address as the common name, on which certbot then stumbles before it
 /// deploys.
 #[test]

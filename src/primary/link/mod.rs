@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::deadline::Deadline;
+use crate::model::pasteable::pasteable;
 
 pub use error::{LinkError, OfferedKey, Stage};
 
@@ -100,6 +101,22 @@ pub enum Route<'a> {
         /// The program and its arguments.
         argv: &'a [String],
     },
+}
+
+impl Route<'_> {
+    /// What a person does to see for himself why nothing that speaks our protocol answers.
+    pub fn trial(&self) -> String {
+        match self {
+            Route::Ssh2 { .. } => {
+                "run there by hand what authorized_keys names for this key: it should be 'certcast receive'".to_owned()
+            }
+            Route::SystemSsh { to } => format!(
+                "run here `{}`: it should answer certcast-wire, and what it says instead is ssh's own",
+                pasteable(&system_ssh::trial(to))
+            ),
+            Route::Local { argv } => format!("run here `{}`: it should answer certcast-wire", pasteable(argv)),
+        }
+    }
 }
 
 /// Opens a stream that lives until the deadline at most.

@@ -18,6 +18,17 @@ pub fn argv(to: &Destination, connect_timeout: Duration) -> Vec<String> {
     ] {
         argv.extend(["-o".to_owned(), option.to_owned()]);
     }
+    argv.extend(whereto(to));
+    argv
+}
+
+/// The same for a person who looks why it fails: without the options that change nothing then.
+pub fn trial(to: &Destination) -> Vec<String> {
+    ["ssh", "-o", "BatchMode=yes"].into_iter().map(str::to_owned).chain(whereto(to)).collect()
+}
+
+fn whereto(to: &Destination) -> Vec<String> {
+    let mut argv = Vec::new();
     if let Some(port) = to.port {
         argv.extend(["-p".to_owned(), port.to_string()]);
     }

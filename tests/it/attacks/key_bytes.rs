@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::lab::{Bundle, Fault, Host, Lab, watching};
+use crate::lab::{Bundle, Fault, Host, Lab, Running, until, watching};
 
 const NAME: &str = "www.site.test";
 const CALLS: &str = "trace=execve,openat,openat2,open,creat,fchmod,fchmodat,chmod,fchown,write,writev,pwrite64,sendto,sendmsg,\
                      rename,renameat,renameat2";
 const JOINED: &str = "/etc/joined/www.site.test.pem";
 const LOG: &str = "/var/log/certcast.log";
+const JOURNAL: &str = "/var/log/journal";
 
 /// A line of the key's PEM that no other file has.
 fn mark(bundle: &Bundle) -> String {
@@ -62,10 +63,19 @@ fn holders(host: &Host, mark: &str) -> Vec<(String, u32)> {
     found
 }
 
+/// What journald would be given.
+fn keep_a_journal(host: &Host) -> Running {
+    host.write("/root/journal.py", include_str!("journal.py"));
+    let journal = host.spawn(["python3", "/root/journal.py", JOURNAL]);
+    until("the journal listens", || host.exists(JOURNAL) && host.text(JOURNAL).starts_with("ready"));
+    journal
+}
+
 #[test]
 fn key_bytes_are_in_private_files_only_on_both_sides_and_in_no_word_that_is_said() {
     let lab = Lab::raise().hosts(2).up();
     let (primary, peer) = (lab.primary(), &lab["web2"]);
+    let _journals = [primary, peer].map(keep_a_journal);
     peer.mkdir("/etc/joined");
     peer.set("service.0.joined", "/etc/joined/{lineage}.pem");
     let own = ["/usr/local/bin/certcast", "--log", LOG];
@@ -117,6 +127,11 @@ fn key_bytes_are_in_private_files_only_on_both_sides_and_in_no_word_that_is_said
     said += &lab.resync(&["--json", "--peer", "web2"]).to_string();
     said += &primary.text(LOG);
     said += &peer.sshd_log();
+    for (host, word) in [(primary, "privkey"), (peer, "rolled back")] {
+        let journal = String::from_utf8_lossy(&host.read(JOURNAL)).into_owned();
+        assert!(journal.contains(word), "{}: {journal}", host.name());
+        said += &journal;
+    }
     assert!(marks.len() >= 4 && said.contains("privkey"), "{said}");
     for mark in marks {
         assert!(!said.contains(&mark), "a key was said");

@@ -49,7 +49,7 @@ impl Host {
             stream.extend_from_slice(&frame::encode(&request).unwrap());
         }
         let words = program.iter().chain(&["/usr/local/bin/certcast", "receive", "--role", "deploy"]);
-        self.command(words).env("CERTCAST_LOG", "/var/log/certcast.log").input(stream)
+        self.command(words).input(stream)
     }
 }
 

@@ -177,7 +177,7 @@ impl Peer {
         };
         let input = if victim == Victim::Receive { self.stream(transaction) } else { Vec::new() };
         let never = self.scenario.no_exchange.then_some((RENAMEAT2, Errno::EINVAL));
-        let ready = |command: Command| command.args(words).env("CERTCAST_LOG", "/var/log/certcast.log").input(input);
+        let ready = |command: Command| command.args(words).input(input);
         let run = if is_followed || never.is_some() {
             let rules = Rules { never, cut: cut.cloned() };
             let (ran, seen) = victim::run(self.host(), ready(self.host().command([HELD])), &rules);
