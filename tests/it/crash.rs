@@ -223,6 +223,34 @@ fn the_next_deploy_recovers_a_killed_receiver_by_itself() {
 }
 
 #[test]
+fn what_cannot_be_tidied_up_keeps_new_certificates_away_until_it_can() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    let config = peer.configuration();
+    hold(peer, "test", "ls -A /etc/letsencrypt/live | grep -q stage", "nginx -t");
+    lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(peer);
+    deploy.kill();
+    kill_receivers(peer);
+    peer.configure(&config);
+    let staged = peer.list("/etc/letsencrypt/live").into_iter().find(|name| name.contains(".stage-")).unwrap();
+    let staged = format!("/etc/letsencrypt/live/{staged}");
+    // What is mounted cannot be removed.
+    peer.run(["mount", "--bind", &staged, &staged]).ok();
+    let archive = peer.list("/etc/letsencrypt/archive/www.site.test");
+    let newest = lab.issue(NAME, 3, &[NAME]);
+    lab.resync(&[]).exits(3).says("what an earlier run left cannot be tidied up").says("busy");
+    assert_eq!(peer.list("/etc/letsencrypt/archive/www.site.test"), archive, "nothing new was taken");
+
+    peer.run(["umount", &staged]).ok();
+    peer.run(["certcast", "recover"]).exits(0).says("recovered: ");
+    lab.resync(&[]).exits(0).says("web2  www.site.test  applied");
+    peer.serves(&lab, NAME, &newest);
+    open_gate(peer);
+}
+
+#[test]
 fn a_switch_that_both_sides_died_in_is_not_taken_for_in_line_by_the_next_resync() {
     let (lab, _) = Lab::serving(2, NAME);
     let peer = &lab["web2"];
