@@ -97,3 +97,22 @@ fn very_many_names_are_not_all_asked_for() {
     let names: Vec<Identifier> = (0..1000).map(|n| format!("n{n}.example").parse().unwrap()).collect();
     assert_eq!(look(&[address], &names, seconds(20)).len(), NAMES_AT_MOST);
 }
+
+#[test]
+fn what_fails_once_is_looked_at_again() {
+    let key = key();
+    let certificate = certificate(&key);
+    let leaf = Digest::of(&certificate.to_der().unwrap());
+    let context = server(&key, &certificate);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    thread::spawn(move || {
+        // Whether anybody listens, and a worker on its way out.
+        drop(listener.accept());
+        drop(listener.accept());
+        let (stream, _) = listener.accept().unwrap();
+        _ = Ssl::new(&context).unwrap().accept(stream);
+    });
+    let shown = look(&[place.address], std::slice::from_ref(&place.name), seconds(20));
+    assert_eq!(shown, [(place, Shown::Leaf(leaf))]);
+}
