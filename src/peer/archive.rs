@@ -199,3 +199,6 @@ pub fn own_directory(dir: &Dir, like: Ownership) -> io::Result<()> {
     fchmod(dir, Mode::from_bits_truncate(like.mode))?;
     dir.sync()
 }
+
+#[cfg(test)]
+mod tests;
