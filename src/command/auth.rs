@@ -50,8 +50,9 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
 
 /// The certbot run that this hook belongs to.
 pub fn certbot_run() -> anyhow::Result<ProcessId> {
-    let run = ancestry::certbot_run().or_else(ancestry::parent_of_shells);
-    run.ok_or_else(|| anyhow!("cannot find out which process called this hook: is /proc mounted?"))
+    let found =
+        ancestry::certbot_run().and_then(|run| run.map_or_else(ancestry::parent_of_shells, |run| Ok(Some(run))));
+    found?.context("cannot find out which process called this hook: is /proc mounted?")
 }
 
 fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Vec<String>, Failure> {
@@ -65,6 +66,10 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
     let _held = runs.hold(Deadline::after(config.challenge.budget))?;
     publication::adopt_orphans(&fleet, &runs)?;
     let challenges = runs.challenges(&run)?;
+    if !challenges.contains(&call.challenge) {
+        // Nothing would be published, and nothing found wrong.
+        return Err(anyhow!("the challenge that was just recorded is gone; run certbot again").into());
+    }
     runs.mark_published(&run)?;
     Ok(readiness::complaints(config, fleet, &runs, &challenges).context("cannot talk to the nodes")?)
 }
@@ -76,7 +81,11 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
 /// So that somebody hears why, it is said on certbot's own standard error too.
 fn stop_certbot(config: &Config, config_path: &Path, mut said: Vec<String>) {
     // Never a process that merely happens to be our ancestor.
-    let Some(certbot) = ancestry::certbot_run() else { return };
+    let certbot = match ancestry::certbot_run() {
+        Ok(Some(certbot)) => certbot,
+        Ok(None) => return,
+        Err(error) => return report::complain(&format!("certbot was not stopped: {error}")),
+    };
     if let Err(error) = withdraw_all(config, config_path, &certbot) {
         report::complain(&format!("{error:#}; the challenges are removed later, by 'certcast resync' or by their age"));
     }

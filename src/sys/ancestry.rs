@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -58,25 +58,40 @@ impl FromStr for ProcessId {
 }
 
 /// The nearest ancestor that is certbot, however it was started.
-pub fn certbot_run() -> Option<ProcessId> {
-    ancestors().find(|process| is_certbot(&command_line(process.pid))).map(Process::id)
+///
+/// A system that does not say is an error: a run taken for another one would lose its challenges.
+pub fn certbot_run() -> io::Result<Option<ProcessId>> {
+    nearest(is_certbot)
 }
 
 /// The first ancestor that is no shell: what to take for a run when certbot is not found.
 ///
 /// Only to tell runs apart. It may be anything, so it must never be signalled.
-pub fn parent_of_shells() -> Option<ProcessId> {
-    ancestors().find(|process| !is_shell(&command_line(process.pid))).map(Process::id)
+pub fn parent_of_shells() -> io::Result<Option<ProcessId>> {
+    nearest(|argv| !is_shell(argv))
+}
+
+fn nearest(is_it: impl Fn(&[Vec<u8>]) -> bool) -> io::Result<Option<ProcessId>> {
+    let mut pid = nix::unistd::getppid().as_raw();
+    for _ in 0..ANCESTORS_AT_MOST {
+        let Some(process) = Process::read(pid)? else { break };
+        if is_it(&command_line(pid)?) {
+            return Ok(Some(process.id()));
+        }
+        pid = process.parent;
+    }
+    Ok(None)
 }
 
 /// The process that has this number now.
 pub fn process(pid: i32) -> Option<ProcessId> {
-    Process::read(pid).map(Process::id)
+    Process::read(pid).ok().flatten().map(Process::id)
 }
 
-/// Whether it still runs; one that has ended and waits to be collected does not.
+/// Whether it still runs; one that has ended and waits to be collected does not. One of which the system does not say
+/// counts as alive: what it has under way must not be taken from it.
 pub fn is_alive(process: &ProcessId) -> bool {
-    Process::read(process.pid).is_some_and(|now| now.id() == *process && !now.ended)
+    Process::read(process.pid).map_or(true, |now| now.is_some_and(|now| now.is(process)))
 }
 
 /// Asks it to end (SIGTERM), unless it has; says whether it was still there to be asked.
@@ -84,7 +99,7 @@ pub fn is_alive(process: &ProcessId) -> bool {
 /// Between the look and the signal the number could change hands only if the process ended *and*
 /// all other numbers were used up in those microseconds.
 pub fn terminate(process: &ProcessId) -> io::Result<bool> {
-    if process.pid <= 1 || !is_alive(process) {
+    if process.pid <= 1 || !Process::read(process.pid)?.is_some_and(|now| now.is(process)) {
         return Ok(false);
     }
     match kill(Pid::from_raw(process.pid), Signal::SIGTERM) {
@@ -107,9 +122,13 @@ struct Process {
 }
 
 impl Process {
-    fn read(pid: i32) -> Option<Process> {
-        let stat = read_start(format!("/proc/{pid}/stat")).ok()?;
-        Process::parse(pid, &String::from_utf8_lossy(&stat))
+    fn read(pid: i32) -> io::Result<Option<Process>> {
+        let stat = read_start(&format!("/proc/{pid}/stat"))?;
+        Ok(stat.and_then(|stat| Process::parse(pid, &String::from_utf8_lossy(&stat))))
+    }
+
+    fn is(self, process: &ProcessId) -> bool {
+        self.id() == *process && !self.ended
     }
 
     /// The second field is the program's name in parentheses and may hold spaces, parentheses and
@@ -129,22 +148,21 @@ impl Process {
     }
 }
 
-/// Our parent, its parent and so on.
-fn ancestors() -> impl Iterator<Item = Process> {
-    let parent = Process::read(nix::unistd::getppid().as_raw());
-    std::iter::successors(parent, |process| Process::read(process.parent)).take(ANCESTORS_AT_MOST)
-}
-
 /// The first words of a command line; none for a kernel thread.
-fn command_line(pid: i32) -> Vec<Vec<u8>> {
-    let text = read_start(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    text.split(|&byte| byte == 0).map(<[u8]>::to_vec).take(8).collect()
+fn command_line(pid: i32) -> io::Result<Vec<Vec<u8>>> {
+    let text = read_start(&format!("/proc/{pid}/cmdline"))?.unwrap_or_default();
+    Ok(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).take(8).collect())
 }
 
-fn read_start(path: String) -> io::Result<Vec<u8>> {
+/// None of a process that is gone or hidden.
+fn read_start(path: &str) -> io::Result<Option<Vec<u8>>> {
     let mut start = Vec::new();
-    File::open(path)?.take(READ_AT_MOST).read_to_end(&mut start)?;
-    Ok(start)
+    match File::open(path).and_then(|file| file.take(READ_AT_MOST).read_to_end(&mut start)) {
+        Ok(_) => Ok(Some(start)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        Err(error) => Err(io::Error::new(error.kind(), format!("cannot read {path}: {error}"))),
+    }
 }
 
 /// certbot by its name; or a script of that name; or a Python that runs one after its options,

@@ -1,6 +1,6 @@
 use super::{
     NotAProcessId, Process, ProcessId, certbot_run, is_alive, is_certbot, is_shell, parent_of_shells, process,
-    terminate,
+    read_start, terminate,
 };
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
@@ -100,6 +100,14 @@ fn only_the_very_process_is_terminated() {
 }
 
 #[test]
+fn only_what_is_gone_or_hidden_counts_as_gone() {
+    assert_eq!(read_start("/proc/0/stat").unwrap(), None);
+    // Nothing is at address 0: the kernel says EIO.
+    let error = read_start("/proc/self/mem").unwrap_err();
+    assert!(error.to_string().starts_with("cannot read /proc/self/mem: "), "{error}");
+}
+
+#[test]
 fn a_zombie_is_not_alive() {
     let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let id = process(child.id().cast_signed()).unwrap();
@@ -116,7 +124,7 @@ fn a_zombie_is_not_alive() {
 #[ignore = "the next test runs it, in a process of its own below a fake certbot"]
 fn says_its_certbot_run() {
     let say = |found: Option<ProcessId>| found.map_or("none".to_owned(), |run| run.to_string());
-    let said = format!("{} {}", say(certbot_run()), say(parent_of_shells()));
+    let said = format!("{} {}", say(certbot_run().unwrap()), say(parent_of_shells().unwrap()));
     std::fs::write(std::env::var_os("SAY_CERTBOT_RUN").unwrap(), said).unwrap();
 }
 
