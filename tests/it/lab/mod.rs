@@ -48,7 +48,7 @@ pub use issuer::Validity;
 pub use process::{Command, Finished, Running};
 pub use raise::Raise;
 pub use sshd::Grant;
-pub use wait::until;
+pub use wait::{some, until};
 pub use watch::{programs, watching};
 
 use issuer::Issuer;

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::cut::{Blow, Cut, WRITE};
 use super::tracer::{self, Followed, Rules};
-use crate::lab::{Command, Finished, Host, until};
+use crate::lab::{Command, Finished, Host, some};
 
 /// What to put before a program's words, on a host that is prepared for it.
 pub const HELD: &str = "/etc/sweep/held";
@@ -26,18 +26,18 @@ pub fn prepare(host: &Host) {
 
 /// Runs a command of which one program is [`HELD`], and follows that.
 pub fn run(host: &Host, command: Command, rules: &Rules) -> (Finished, Followed) {
-    let running = command.spawn();
-    let mut gate = None;
-    until("the program waits to be followed", || {
+    let mut running = command.spawn();
+    let mut gate = some("the program waits to be followed", || {
         // Without a reader there is no such device yet.
         let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(host.root().join(&GATE[1..]));
-        gate = opened.ok();
-        gate.is_some()
+        let ended = opened.is_err() && !running.is_running();
+        assert!(!ended, "it ended before what is held: {}", running.stdout_so_far());
+        opened.ok()
     });
     let held = youngest(running.pid());
     std::thread::scope(|scope| {
         // A thread of its own: it waits for all of its children.
-        let tracer = scope.spawn(|| tracer::follow(held, rules, || gate.unwrap().write_all(b"\n").unwrap()));
+        let tracer = scope.spawn(|| tracer::follow(held, rules, || gate.write_all(b"\n").unwrap()));
         let finished = running.wait();
         (finished, tracer.join().unwrap())
     })
