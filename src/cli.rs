@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::model::challenge::Thumbprint;
 use crate::model::config;
-use crate::model::names::{LineageName, NodeName};
+use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::peer::policy::Role;
 
 /// One certificate, many servers: certbot's HTTP-01 behind round-robin DNS, and every server on the same certificate.
@@ -35,6 +35,8 @@ pub enum Command {
     Deploy,
     /// Compare all nodes with this one and bring what differs in line.
     Resync(Resync),
+    /// Publish, prove and remove a made-up challenge: what certbot will find, on any day and without a CA.
+    Rehearse(Rehearse),
     /// The peer's side of a conversation, on standard input and output. For `authorized_keys`.
     Receive(Receive),
     /// Finish or undo what a crash left on this node. Run it before the services start.
@@ -69,6 +71,17 @@ pub struct WishArguments {
     /// Take over a hand-made live/NAME on peers, keeping a backup beside it.
     #[arg(long)]
     pub adopt: bool,
+}
+
+/// The arguments of `rehearse`.
+#[derive(Args, Debug)]
+pub struct Rehearse {
+    /// The names that a certificate is to be for.
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<Identifier>,
+    /// The ACME account to do it for, where a key is for some only; certbot's own by default.
+    #[arg(long, value_name = "THUMBPRINT")]
+    pub account: Option<Thumbprint>,
 }
 
 /// The arguments of `receive`: what the caller may do.

@@ -7,6 +7,7 @@ pub mod failure;
 mod logging;
 mod receive;
 mod recover;
+mod rehearse;
 mod report;
 mod resync;
 
@@ -23,6 +24,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Deploy => deploy::run(&cli.config),
         Command::Resync(arguments) => resync::run(&cli.config, arguments),
         Command::Receive(arguments) => receive::run(&cli.config, arguments),
+        Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),
         Command::Recover => recover::run(&cli.config),
     }
 }

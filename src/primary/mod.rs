@@ -1,5 +1,6 @@
 //! The primary's side: where certbot runs and from where every node is reached.
 
+pub mod account;
 pub mod challenge;
 pub mod conversation;
 pub mod coverage;

@@ -37,6 +37,8 @@ mod least_privilege;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
+mod rehearse;
+#[cfg(test)]
 mod resync;
 #[cfg(test)]
 mod rollout;
