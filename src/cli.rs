@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::model::challenge::Thumbprint;
 use crate::model::config;
@@ -24,29 +25,69 @@ pub struct Cli {
     pub command: Command,
 }
 
+const HOOKS: &str = "\
+Example:
+  certbot certonly --manual --preferred-challenges http \\
+      --manual-auth-hook '/usr/local/bin/certcast auth' \\
+      --manual-cleanup-hook '/usr/local/bin/certcast cleanup' \\
+      --deploy-hook '/usr/local/bin/certcast deploy' -d www.example.com";
+const RESYNC: &str = "\
+Examples:
+  certcast resync --dry-run   # tells what is out of line, and changes nothing
+  certcast resync             # by hand, or from a timer
+  certcast resync --peer web2 www.example.com";
+const REHEARSE: &str = "\
+Example:
+  certcast rehearse www.example.com example.com";
+const RECEIVE: &str = "\
+Examples of lines in authorized_keys:
+  restrict,command=\"/usr/local/bin/certcast receive --role deploy\" ssh-ed25519 KEY
+  restrict,command=\"/usr/local/bin/certcast receive --role deploy --only www.example.com\" ssh-ed25519 KEY";
+const COMPLETIONS: &str = "\
+Example:
+  certcast completions bash >/etc/bash_completion.d/certcast";
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// certbot's --manual-auth-hook: publish the challenge on every node and prove it is served there.
+    #[command(after_help = HOOKS)]
     Auth,
     /// certbot's --manual-cleanup-hook: remove the challenge everywhere.
+    #[command(after_help = HOOKS)]
     Cleanup,
     /// certbot's --deploy-hook: bring every node to the certificate it has just renewed.
+    #[command(after_help = HOOKS)]
     Deploy,
     /// Compare all nodes with this one and bring what differs in line.
+    #[command(after_help = RESYNC)]
     Resync(Resync),
     /// Publish, prove and remove a made-up challenge: what certbot will find, on any day and without a CA.
+    #[command(after_help = REHEARSE)]
     Rehearse(Rehearse),
     /// The peer's side of a conversation, on standard input and output. For `authorized_keys`.
+    #[command(after_help = RECEIVE)]
     Receive(Receive),
     /// Finish or undo what a crash left on this node. Run it before the services start.
     Recover,
+    /// Print what makes a shell complete certcast's commands and options.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+    /// Write the manual: a page for certcast(1) and one for each command.
+    Man {
+        /// The directory; it must be there.
+        directory: PathBuf,
+    },
 }
 
 /// The arguments of `resync`.
 #[derive(Args, Debug)]
 pub struct Resync {
     /// Only these lineages; all by default.
+    #[arg(value_name = "LINEAGE")]
     pub lineages: Vec<LineageName>,
     /// Only this peer. May be given several times.
     #[arg(long = "peer", value_name = "NAME")]

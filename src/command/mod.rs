@@ -3,6 +3,7 @@
 mod auth;
 mod cleanup;
 mod deploy;
+mod documents;
 pub mod failure;
 mod logging;
 mod receive;
@@ -26,5 +27,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Receive(arguments) => receive::run(&cli.config, arguments),
         Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),
         Command::Recover => recover::run(&cli.config),
+        Command::Completions { shell } => documents::completions(*shell),
+        Command::Man { directory } => documents::manual(directory),
     }
 }
