@@ -36,6 +36,10 @@ Examples:
   certcast resync --dry-run   # tells what is out of line, and changes nothing
   certcast resync             # by hand, or from a timer
   certcast resync --peer web2 www.example.com";
+const STATUS: &str = "\
+Examples:
+  certcast status
+  certcast status --json www.example.com | jq '.[] | select(.state != \"in-line\")'";
 const REHEARSE: &str = "\
 Example:
   certcast rehearse www.example.com example.com";
@@ -62,6 +66,9 @@ pub enum Command {
     /// Compare all nodes with this one and bring what differs in line.
     #[command(after_help = RESYNC)]
     Resync(Resync),
+    /// Show what each node has and serves of each certificate, and change nothing.
+    #[command(after_help = STATUS)]
+    Status(Status),
     /// Publish, prove and remove a made-up challenge: what certbot will find, on any day and without a CA.
     #[command(after_help = REHEARSE)]
     Rehearse(Rehearse),
@@ -112,6 +119,17 @@ pub struct WishArguments {
     /// Take over a hand-made live/NAME on peers, keeping a backup beside it.
     #[arg(long)]
     pub adopt: bool,
+}
+
+/// The arguments of `status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Only these lineages; all by default.
+    #[arg(value_name = "LINEAGE")]
+    pub lineages: Vec<LineageName>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `rehearse`.

@@ -11,6 +11,7 @@ mod recover;
 mod rehearse;
 mod report;
 mod resync;
+mod status;
 
 use crate::cli::{Cli, Command};
 use crate::command::failure::Failure;
@@ -24,6 +25,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Cleanup => Ok(cleanup::run(&cli.config)),
         Command::Deploy => deploy::run(&cli.config),
         Command::Resync(arguments) => resync::run(&cli.config, arguments),
+        Command::Status(arguments) => status::run(&cli.config, arguments),
         Command::Receive(arguments) => receive::run(&cli.config, arguments),
         Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),
         Command::Recover => recover::run(&cli.config),

@@ -41,7 +41,7 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
 }
 
 fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &Resync) -> Result<ExitCode, Failure> {
-    let (lineages, code) = chosen_lineages(config, arguments)?;
+    let (lineages, code) = chosen_lineages(config, &arguments.lineages)?;
     let WishArguments { force, adopt, dry_run } = arguments.wishes;
     let wishes = Wishes { force, adopt, dry_run };
     let courier =
@@ -109,9 +109,9 @@ fn chosen_peers<'f>(fleet: &'f Fleet, arguments: &Resync) -> Result<Vec<&'f Memb
 }
 
 /// What is fit to be sent. One unfit lineage is named and does not hold the others back.
-fn chosen_lineages(config: &Config, arguments: &Resync) -> Result<(Vec<Lineage>, ExitCode), Failure> {
+pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<Lineage>, ExitCode), Failure> {
     let letsencrypt = &config.node.letsencrypt;
-    let names = match arguments.lineages.as_slice() {
+    let names = match chosen {
         [] => lineage::all(letsencrypt).map_err(Failure::refused)?,
         names => names.iter().map(|name| wanted(config, name)).collect::<Result<_, _>>()?,
     };

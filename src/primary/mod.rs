@@ -17,4 +17,5 @@ pub mod publication;
 pub mod readiness;
 pub mod record;
 pub mod rollout;
+pub mod survey;
 pub mod targets;

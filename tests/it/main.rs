@@ -47,6 +47,8 @@ mod services;
 #[cfg(test)]
 mod severed;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod step_back;
 #[cfg(test)]
 mod story;
