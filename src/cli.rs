@@ -40,6 +40,11 @@ const STATUS: &str = "\
 Examples:
   certcast status
   certcast status --json www.example.com | jq '.[] | select(.state != \"in-line\")'";
+const CHECK: &str = "\
+Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown.
+Examples:
+  certcast check --warning 20 --critical 7
+  certcast check --metrics /var/lib/prometheus/node-exporter/certcast.prom";
 const REHEARSE: &str = "\
 Example:
   certcast rehearse www.example.com example.com";
@@ -69,6 +74,9 @@ pub enum Command {
     /// Show what each node has and serves of each certificate, and change nothing.
     #[command(after_help = STATUS)]
     Status(Status),
+    /// One line and an exit code as monitoring plugins have them, and metrics for Prometheus.
+    #[command(after_help = CHECK)]
+    Check(Check),
     /// Publish, prove and remove a made-up challenge: what certbot will find, on any day and without a CA.
     #[command(after_help = REHEARSE)]
     Rehearse(Rehearse),
@@ -130,6 +138,23 @@ pub struct Status {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The arguments of `check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Only these lineages; all by default.
+    #[arg(value_name = "LINEAGE")]
+    pub lineages: Vec<LineageName>,
+    /// Warn when a certificate on a node ends in fewer days than this.
+    #[arg(long, value_name = "DAYS", default_value_t = 20)]
+    pub warning: i64,
+    /// It is critical when a certificate on a node ends in fewer days than this.
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    pub critical: i64,
+    /// Write metrics to this file too, for `node_exporter`'s textfile collector.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
 }
 
 /// The arguments of `rehearse`.

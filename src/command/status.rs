@@ -10,6 +10,7 @@ use crate::command::{report, resync};
 use crate::model::config;
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
+use crate::model::names::LineageName;
 use crate::primary::delivery::{Courier, Manner};
 use crate::primary::fleet::Fleet;
 use crate::primary::survey::{self, Row, State};
@@ -19,14 +20,22 @@ use crate::wire::survey::Served;
 /// A node that has not answered by then is told as not reached.
 const BUDGET: Duration = Duration::from_secs(20);
 
+/// How all nodes stand.
+pub struct Standing {
+    /// The lineages that were compared.
+    pub lineages: Vec<LineageName>,
+    /// A row a node and lineage.
+    pub rows: Vec<Row>,
+    /// What is wrong with lineages that could not be compared.
+    pub unfit: Vec<String>,
+}
+
 /// Prints a line a node and lineage.
 pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> {
-    let config = config::load(config_path)?;
-    let fleet = Fleet::of(&config, config_path)?;
-    let (lineages, unfit) = resync::chosen_lineages(&config, &arguments.lineages)?;
-    let manner = Manner { wishes: Wishes::default(), is_fresh: false };
-    let courier = Courier { config: &config, letsencrypt: &config.node.letsencrypt, fleet: &fleet, manner };
-    let rows = survey::find(&courier, &lineages, Deadline::after(BUDGET))?;
+    let Standing { rows, unfit, .. } = find(config_path, &arguments.lineages)?;
+    for cause in &unfit {
+        report::complain(cause);
+    }
     if arguments.json {
         report::line(&serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
     } else {
@@ -35,7 +44,19 @@ pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> 
             report::line(&line);
         }
     }
-    Ok(code(&rows, unfit == ExitCode::Refused))
+    Ok(code(&rows, !unfit.is_empty()))
+}
+
+/// Asks all nodes.
+pub fn find(config_path: &Path, chosen: &[LineageName]) -> Result<Standing, Failure> {
+    let config = config::load(config_path)?;
+    let fleet = Fleet::of(&config, config_path)?;
+    let (lineages, unfit) = resync::chosen_lineages(&config, chosen)?;
+    let manner = Manner { wishes: Wishes::default(), is_fresh: false };
+    let courier = Courier { config: &config, letsencrypt: &config.node.letsencrypt, fleet: &fleet, manner };
+    let rows = survey::find(&courier, &lineages, Deadline::after(BUDGET))?;
+    let lineages = lineages.into_iter().map(|lineage| lineage.name).collect();
+    Ok(Standing { lineages, rows, unfit })
 }
 
 fn code(rows: &[Row], unfit: bool) -> ExitCode {
@@ -101,11 +122,13 @@ fn served(served: &Served) -> String {
     .to_owned()
 }
 
-fn state(row: &Row) -> String {
+/// How it stands, with the remedy.
+pub fn state(row: &Row) -> String {
     let since = row.pending_since.map(|since| format!("; pending since {since:.0}")).unwrap_or_default();
     match &row.state {
         State::InLine => "in line".to_owned(),
         State::Unfinished => format!("a transaction is under way, or was cut off: 'certcast recover' there{since}"),
+        State::Stuck { cause } => format!("stuck: {cause}: 'certcast recover' there{since}"),
         State::ServesOlder { place } => {
             format!("an older one is still served by {place}: reload that service there{since}")
         }

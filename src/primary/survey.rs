@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::model::bundle::Number;
 use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
+use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::delivery::Courier;
 use crate::primary::fleet::{Member, Places, for_each};
@@ -38,6 +39,8 @@ pub struct Row {
     pub served: Option<Served>,
     /// Since when deliveries to it fail.
     pub pending_since: Option<Timestamp>,
+    /// When a delivery last brought or found it in line.
+    pub last_success: Option<Timestamp>,
     /// The version of certcast that answered.
     pub receiver: Option<String>,
 }
@@ -50,6 +53,11 @@ pub enum State {
     InLine,
     /// A transaction is under way, or was cut off.
     Unfinished,
+    /// Neither version could be made to work there: a person is needed.
+    Stuck {
+        /// Why.
+        cause: String,
+    },
     /// It has the primary's version, and a service shows another one.
     ServesOlder {
         /// Which service, for which name and where.
@@ -128,8 +136,13 @@ fn row(
         not_after: None,
         days_left: None,
         served: None,
-        pending_since: record.and_then(|record| record.pending_since),
+        pending_since: record.as_ref().and_then(|record| record.pending_since),
+        last_success: record.as_ref().filter(|record| record.outcome.is_in_sync()).map(|record| record.at),
         receiver: None,
+    };
+    let stuck = match record.map(|record| record.outcome) {
+        Some(Outcome::Stuck { cause, .. }) => Some(State::Stuck { cause }),
+        _ => None,
     };
     match answer {
         Err((receiver, error)) => {
@@ -139,7 +152,12 @@ fn row(
         Ok(answer) => {
             row.receiver = Some(answer.receiver.clone());
             match answer.surveys.iter().find(|survey| survey.lineage == *name) {
-                Some(survey) => tell(&mut row, lineage, survey, now),
+                Some(survey) => {
+                    tell(&mut row, lineage, survey, now);
+                    if let (State::Unfinished, Some(stuck)) = (&row.state, stuck) {
+                        row.state = stuck;
+                    }
+                }
                 None => {
                     row.state = State::Unknown { cause: "the key is not for this lineage there (--only)".to_owned() }
                 }
