@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::model::challenge::Thumbprint;
 use crate::model::config;
-use crate::model::names::{LineageName, NodeName};
+use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::peer::policy::Role;
 
 /// One certificate, many servers: certbot's HTTP-01 behind round-robin DNS, and every server on the same certificate.
@@ -24,27 +25,84 @@ pub struct Cli {
     pub command: Command,
 }
 
+const HOOKS: &str = "\
+Example:
+  certbot certonly --manual --preferred-challenges http \\
+      --manual-auth-hook '/usr/local/bin/certcast auth' \\
+      --manual-cleanup-hook '/usr/local/bin/certcast cleanup' \\
+      --deploy-hook '/usr/local/bin/certcast deploy' -d www.example.com";
+const RESYNC: &str = "\
+Examples:
+  certcast resync --dry-run   # tells what is out of line, and changes nothing
+  certcast resync             # by hand, or from a timer
+  certcast resync --peer web2 www.example.com";
+const STATUS: &str = "\
+Examples:
+  certcast status
+  certcast status --json www.example.com | jq '.[] | select(.state != \"in-line\")'";
+const CHECK: &str = "\
+Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown.
+Examples:
+  certcast check --warning 20 --critical 7
+  certcast check --metrics /var/lib/prometheus/node-exporter/certcast.prom";
+const REHEARSE: &str = "\
+Example:
+  certcast rehearse www.example.com example.com";
+const RECEIVE: &str = "\
+Examples of lines in authorized_keys:
+  restrict,command=\"/usr/local/bin/certcast receive --role deploy\" ssh-ed25519 KEY
+  restrict,command=\"/usr/local/bin/certcast receive --role deploy --only www.example.com\" ssh-ed25519 KEY";
+const COMPLETIONS: &str = "\
+Example:
+  certcast completions bash >/etc/bash_completion.d/certcast";
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// certbot's --manual-auth-hook: publish the challenge on every node and prove it is served there.
+    #[command(after_help = HOOKS)]
     Auth,
     /// certbot's --manual-cleanup-hook: remove the challenge everywhere.
+    #[command(after_help = HOOKS)]
     Cleanup,
     /// certbot's --deploy-hook: bring every node to the certificate it has just renewed.
+    #[command(after_help = HOOKS)]
     Deploy,
     /// Compare all nodes with this one and bring what differs in line.
+    #[command(after_help = RESYNC)]
     Resync(Resync),
+    /// Show what each node has and serves of each certificate, and change nothing.
+    #[command(after_help = STATUS)]
+    Status(Status),
+    /// One line and an exit code as monitoring plugins have them, and metrics for Prometheus.
+    #[command(after_help = CHECK)]
+    Check(Check),
+    /// Publish, prove and remove a made-up challenge: what certbot will find, on any day and without a CA.
+    #[command(after_help = REHEARSE)]
+    Rehearse(Rehearse),
     /// The peer's side of a conversation, on standard input and output. For `authorized_keys`.
+    #[command(after_help = RECEIVE)]
     Receive(Receive),
     /// Finish or undo what a crash left on this node. Run it before the services start.
     Recover,
+    /// Print what makes a shell complete certcast's commands and options.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+    /// Write the manual: a page for certcast(1) and one for each command.
+    Man {
+        /// The directory; it must be there.
+        directory: PathBuf,
+    },
 }
 
 /// The arguments of `resync`.
 #[derive(Args, Debug)]
 pub struct Resync {
     /// Only these lineages; all by default.
+    #[arg(value_name = "LINEAGE")]
     pub lineages: Vec<LineageName>,
     /// Only this peer. May be given several times.
     #[arg(long = "peer", value_name = "NAME")]
@@ -69,6 +127,45 @@ pub struct WishArguments {
     /// Take over a hand-made live/NAME on peers, keeping a backup beside it.
     #[arg(long)]
     pub adopt: bool,
+}
+
+/// The arguments of `status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Only these lineages; all by default.
+    #[arg(value_name = "LINEAGE")]
+    pub lineages: Vec<LineageName>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Only these lineages; all by default.
+    #[arg(value_name = "LINEAGE")]
+    pub lineages: Vec<LineageName>,
+    /// Warn when a certificate on a node ends in fewer days than this.
+    #[arg(long, value_name = "DAYS", default_value_t = 20)]
+    pub warning: i64,
+    /// It is critical when a certificate on a node ends in fewer days than this.
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    pub critical: i64,
+    /// Write metrics to this file too, for `node_exporter`'s textfile collector.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+}
+
+/// The arguments of `rehearse`.
+#[derive(Args, Debug)]
+pub struct Rehearse {
+    /// The names that a certificate is to be for.
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<Identifier>,
+    /// The ACME account to do it for, where a key is for some only; certbot's own by default.
+    #[arg(long, value_name = "THUMBPRINT")]
+    pub account: Option<Thumbprint>,
 }
 
 /// The arguments of `receive`: what the caller may do.

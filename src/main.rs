@@ -8,7 +8,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match command::run(&Cli::parse()) {
-        Ok(code) => code.into(),
+        Ok(code) => code,
         Err(failure) => {
             failure.report();
             failure.code.into()

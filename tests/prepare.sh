@@ -17,7 +17,10 @@ needed_for() {
         echo /usr/lib/openssh/sftp-server:openssh-sftp-server dnsmasq:dnsmasq-base
         echo /usr/bin/certbot:certbot pebble:pebble curl:curl openssl:openssl mkfs.ext4:e2fsprogs
         ;;
-    tests) echo git:git strace:strace systemd-analyze:systemd /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv' ;;
+    tests)
+        echo git:git strace:strace systemd-analyze:systemd /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv'
+        echo groff:groff-base zsh:zsh fish:fish promtool:prometheus prometheus-node-exporter:prometheus-node-exporter
+        ;;
     checks) echo shellcheck:shellcheck ;;
     esac
 }

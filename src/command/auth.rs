@@ -71,7 +71,9 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
         return Err(anyhow!("the challenge that was just recorded is gone; run certbot again").into());
     }
     runs.mark_published(&run)?;
-    Ok(readiness::complaints(config, fleet, &runs, &challenges).context("cannot talk to the nodes")?)
+    let found = readiness::find(config, fleet, &runs, &challenges).context("cannot talk to the nodes")?;
+    found.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(found.complaints)
 }
 
 /// certbot ignores its hooks' exit codes, so only a signal keeps it from asking the CA. It then calls

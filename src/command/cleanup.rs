@@ -40,7 +40,8 @@ fn try_run(config_path: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn withdraw(config: &Config, config_path: &Path, runs: &Runs, withdrawals: &[Withdrawal]) -> anyhow::Result<()> {
+/// Withdraws from every node, and says what is left there for later.
+pub fn withdraw(config: &Config, config_path: &Path, runs: &Runs, withdrawals: &[Withdrawal]) -> anyhow::Result<()> {
     let fleet = Fleet::of(config, config_path)?;
     let deadline = Deadline::after(config.challenge.budget);
     let answers = publication::withdraw(config, &fleet, runs, withdrawals, deadline)?;

@@ -41,16 +41,19 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
 }
 
 fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &Resync) -> Result<ExitCode, Failure> {
-    let (lineages, code) = chosen_lineages(config, arguments)?;
+    let (lineages, unfit) = chosen_lineages(config, &arguments.lineages)?;
     let WishArguments { force, adopt, dry_run } = arguments.wishes;
     let wishes = Wishes { force, adopt, dry_run };
     let courier =
         Courier { config, letsencrypt: &config.node.letsencrypt, fleet, manner: Manner { wishes, is_fresh: false } };
+    for cause in &unfit {
+        report::complain(cause);
+    }
     for lineage in &lineages {
         report::warn_of_rival(&courier, &lineage.name);
     }
     let deliveries = courier.deliver(&lineages, peers)?;
-    let code = report::exit_code(&deliveries, code == ExitCode::Refused);
+    let code = report::exit_code(&deliveries, !unfit.is_empty());
     print(&deliveries, arguments, code)?;
     if arguments.lineages.is_empty() {
         say_what_is_left_over(config, peers, arguments)?;
@@ -108,25 +111,21 @@ fn chosen_peers<'f>(fleet: &'f Fleet, arguments: &Resync) -> Result<Vec<&'f Memb
     }
 }
 
-/// What is fit to be sent. One unfit lineage is named and does not hold the others back.
-fn chosen_lineages(config: &Config, arguments: &Resync) -> Result<(Vec<Lineage>, ExitCode), Failure> {
+/// What is fit to be sent, and what is wrong with what is not: one unfit lineage does not hold the others back.
+pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<Lineage>, Vec<String>), Failure> {
     let letsencrypt = &config.node.letsencrypt;
-    let names = match arguments.lineages.as_slice() {
+    let names = match chosen {
         [] => lineage::all(letsencrypt).map_err(Failure::refused)?,
         names => names.iter().map(|name| wanted(config, name)).collect::<Result<_, _>>()?,
     };
-    let mut lineages = Vec::new();
-    let mut code = ExitCode::Done;
+    let (mut lineages, mut unfit) = (Vec::new(), Vec::new());
     for name in names.iter().filter(|name| config.deploy.wants(name)) {
         match read_patiently(letsencrypt, name) {
             Ok(lineage) => lineages.push(lineage),
-            Err(error) => {
-                report::complain(&format!("{:#}", anyhow::Error::from(error)));
-                code = ExitCode::Refused;
-            }
+            Err(error) => unfit.push(format!("{:#}", anyhow::Error::from(error))),
         }
     }
-    Ok((lineages, code))
+    Ok((lineages, unfit))
 }
 
 /// A person who names a lineage is told that it would not be sent.

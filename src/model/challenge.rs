@@ -1,8 +1,10 @@
 //! An ACME HTTP-01 challenge (RFC 8555 §8.3): a token and the validation to serve for it.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
+use openssl::base64::encode_block;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -34,6 +36,13 @@ pub enum ChallengeError {
 pub struct Token(String);
 
 impl Token {
+    /// A new one, as a CA makes them: 256 random bits.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; 32];
+        openssl::rand::rand_bytes(&mut bytes).map_err(io::Error::other)?;
+        Ok(Token(base64url(&bytes)))
+    }
+
     /// The token's text, which is also its file name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -82,6 +91,11 @@ impl FromStr for Thumbprint {
 }
 
 impl Thumbprint {
+    /// Of a key in RFC 7638's canonical form.
+    pub fn of(canonical: &[u8]) -> Self {
+        Thumbprint(base64url(&openssl::sha::sha256(canonical)))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -110,6 +124,13 @@ impl Challenge {
         let account = validation.strip_prefix(token.as_str()).and_then(|rest| rest.strip_prefix('.'));
         account.ok_or(ChallengeError::Validation)?.parse::<Thumbprint>().map_err(|_| ChallengeError::Validation)?;
         Ok(Challenge { name, token, validation: validation.to_owned() })
+    }
+
+    /// One that no CA gave, for an account: for a rehearsal.
+    pub fn made_up(name: Identifier, account: &Thumbprint) -> io::Result<Self> {
+        let token = Token::random()?;
+        let validation = format!("{token}.{}", account.as_str());
+        Ok(Challenge { name, token, validation })
     }
 
     /// The name that the CA validates.
@@ -149,6 +170,11 @@ impl From<Challenge> for Unchecked {
     fn from(challenge: Challenge) -> Unchecked {
         Unchecked { name: challenge.name, token: challenge.token, validation: challenge.validation }
     }
+}
+
+/// RFC 4648 section 5, without padding.
+fn base64url(bytes: &[u8]) -> String {
+    encode_block(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 fn is_base64url(byte: u8) -> bool {

@@ -180,6 +180,12 @@ impl Archive {
         }
     }
 
+    /// The leafs of all versions. What is damaged is none.
+    pub fn leafs(&self) -> io::Result<Vec<Digest>> {
+        let certificates = self.files()?.into_iter().filter(|(part, _)| *part == Part::Cert);
+        Ok(certificates.filter_map(|(_, number)| self.leaf(number).ok().flatten()).collect())
+    }
+
     /// The highest number below another one.
     pub fn previous(&self, number: Number) -> io::Result<Option<Number>> {
         let numbers = self.files()?.into_iter().map(|(_, number)| number);

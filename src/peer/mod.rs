@@ -23,6 +23,7 @@ pub mod session;
 pub mod settled;
 pub mod staging;
 pub mod state;
+pub mod survey;
 pub mod transaction;
 pub mod trust;
 pub mod webroot;

@@ -11,6 +11,7 @@ use crate::peer::halt::Halt;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
+use crate::peer::survey;
 use crate::peer::transaction::{self, Prepared, Transaction};
 use crate::peer::webroot::Webroots;
 use crate::peer::{admission, history};
@@ -126,7 +127,11 @@ impl<'n> Session<'n> {
                 });
                 Reply::Compared { lineages: installed.collect() }
             }
-            Request::Publish { .. } | Request::Withdraw { .. } | Request::Compare { .. } => {
+            Request::Survey { lineages } if lineages.len() <= LINEAGES_AT_MOST => {
+                let own = lineages.iter().filter(|lineage| self.grant.allows_lineage(lineage).is_ok());
+                Reply::Surveyed { lineages: own.map(|lineage| survey::of(self.node, lineage, deadline)).collect() }
+            }
+            Request::Publish { .. } | Request::Withdraw { .. } | Request::Compare { .. } | Request::Survey { .. } => {
                 rejected("too many at once")
             }
             Request::Prepare(prepare) => self.prepare(&prepare, deadline),

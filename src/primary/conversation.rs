@@ -16,7 +16,8 @@ use crate::primary::fleet::Member;
 use crate::primary::link::{self, LinkError, Stream};
 use crate::wire::banner::{self, BannerError};
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{CHALLENGES_AT_MOST, Reply, Request, TokenFailure};
+use crate::wire::message::{CHALLENGES_AT_MOST, LINEAGES_AT_MOST, Reply, Request, TokenFailure};
+use crate::wire::survey::Survey;
 
 /// A node gives up a little before we do, so that its word for it still arrives.
 const PEER_GIVES_UP_EARLIER: Duration = Duration::from_secs(2);
@@ -87,6 +88,7 @@ impl TalkError {
 /// An open conversation. Dropping it ends it; the node then undoes what is not committed.
 pub struct Conversation {
     stream: Box<dyn Stream>,
+    version: String,
 }
 
 impl Conversation {
@@ -97,7 +99,7 @@ impl Conversation {
         first: &[Request],
         deadline: Deadline,
     ) -> Result<Conversation, TalkError> {
-        let mut conversation = Conversation { stream: link::open(&member.route(), deadline)? };
+        let mut conversation = Conversation { stream: link::open(&member.route(), deadline)?, version: String::new() };
         let budget = deadline.left().saturating_sub(PEER_GIVES_UP_EARLIER).max(Duration::from_secs(1));
         let hello = Request::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -117,9 +119,14 @@ impl Conversation {
         }
         sent.map_err(|error| conversation.broken(error))?;
         match conversation.receive()? {
-            Reply::Hello { .. } => Ok(conversation),
+            Reply::Hello { version, .. } => Ok(Conversation { version, ..conversation }),
             _ => Err(TalkError::Unexpected),
         }
+    }
+
+    /// Which certcast answers there; escaped.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Sends one request and reads its answer.
@@ -170,6 +177,10 @@ pub fn harmless(reply: Reply) -> Reply {
         Reply::Planned { changes } => Reply::Planned { changes: escaped_lines(&changes) },
         Reply::Concluded { outcome } => Reply::Concluded { outcome: outcome.harmless() },
         Reply::Rejected { cause } => Reply::Rejected { cause: escaped(&cause) },
+        Reply::Surveyed { lineages } => {
+            let some = lineages.into_iter().take(LINEAGES_AT_MOST);
+            Reply::Surveyed { lineages: some.map(Survey::harmless).collect() }
+        }
         // Names, numbers and digests.
         reply @ (Reply::Compared { .. } | Reply::Prepared { .. }) => reply,
     }

@@ -163,12 +163,14 @@ impl<'c> Courier<'c> {
         self.config.deploy.superseded_by(name, |other| self.letsencrypt.join("live").join(other.as_str()).is_dir())
     }
 
-    fn wants(&self, member: &Member, lineage: &Lineage) -> bool {
+    /// Whether a node gets a lineage.
+    pub fn wants(&self, member: &Member, lineage: &Lineage) -> bool {
         let superseded = self.superseded_by(&lineage.name).is_some_and(|other| member.wants(other));
         self.config.deploy.wants(&lineage.name) && member.wants(&lineage.name) && !superseded
     }
 
-    fn name_on_peers(&self, lineage: &Lineage) -> LineageName {
+    /// Its name on the peers.
+    pub fn name_on_peers(&self, lineage: &Lineage) -> LineageName {
         self.config.deploy.name_on_peers(&lineage.name).clone()
     }
 

@@ -1,5 +1,6 @@
 //! The primary's side: where certbot runs and from where every node is reached.
 
+pub mod account;
 pub mod challenge;
 pub mod conversation;
 pub mod coverage;
@@ -16,4 +17,5 @@ pub mod publication;
 pub mod readiness;
 pub mod record;
 pub mod rollout;
+pub mod survey;
 pub mod targets;

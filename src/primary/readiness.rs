@@ -12,18 +12,30 @@ use crate::primary::challenge::Runs;
 use crate::primary::coverage;
 use crate::primary::dns::{self, DnsError};
 use crate::primary::fleet::{Fleet, Member};
-use crate::primary::proof;
+use crate::primary::proof::{self, Target};
 use crate::primary::publication::{self, Answer};
 use crate::primary::targets;
 
 /// What of the budget publishing may use: a node that hangs must leave time to prove the others.
 const PUBLISHING: (u32, u32) = (2, 3);
 
-/// Publishes the challenges and proves them; what a person must know why the CA must not be asked, or nothing.
-pub fn complaints(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challenge]) -> io::Result<Vec<String>> {
+/// What was found.
+#[derive(Debug)]
+pub struct Readiness {
+    /// What a person must know why the CA must not be asked; nothing when it can be.
+    pub complaints: Vec<String>,
+    /// What is worth knowing and no reason not to ask it.
+    pub warnings: Vec<String>,
+    /// Every address that was asked for every challenge.
+    pub asked: Vec<Target>,
+}
+
+/// Publishes the challenges and proves them. The caller holds [`Runs::hold`].
+pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challenge]) -> io::Result<Readiness> {
     let deadline = Deadline::after(config.challenge.budget);
     let publishing = deadline.at_most(config.challenge.budget * PUBLISHING.0 / PUBLISHING.1);
     let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
+    let mut warnings = Vec::new();
     let mut complaints = find_addresses(&mut fleet, publishing);
     let wanted = config.challenge.check_dns || fleet.own.addresses_are_guessed;
     let (answers, records) = thread::scope(|scope| {
@@ -33,27 +45,27 @@ pub fn complaints(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[
         let records = records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         answers.map(|answers| (answers, records.unwrap_or_default()))
     })?;
-    complaints.extend(unpublished(config, &answers));
+    complaints.extend(unpublished(config, &answers, &mut warnings));
     if config.challenge.check_dns {
-        complaints.extend(check_dns(config, &fleet, &names, &records));
+        complaints.extend(check_dns(config, &fleet, &names, &records, &mut warnings));
     }
     if fleet.own.addresses_are_guessed {
         let listed: Vec<IpAddr> = records.iter().flatten().flatten().copied().collect();
         fleet.own.addresses = reached(&fleet.own.addresses, &listed);
         if fleet.own.addresses.is_empty() {
-            tracing::warn!(
+            warnings.push(format!(
                 "{}: DNS lists none of this machine's addresses, so none is proven; if the public reaches it by \
                  others, set node.addresses",
                 fleet.own.name
-            );
+            ));
         }
     }
     // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
-    let failures = proof::prove(challenges, &targets::targets(config, &fleet, &failed), deadline);
-    complaints.extend(proof::summary(&failures));
-    Ok(complaints)
+    let asked = targets::targets(config, &fleet, &failed, &mut warnings);
+    complaints.extend(proof::summary(&proof::prove(challenges, &asked, deadline)));
+    Ok(Readiness { complaints, warnings, asked })
 }
 
 /// Of this machine's addresses those that the public may ask: not those of bridges, tunnels and the like.
@@ -85,13 +97,13 @@ fn unproven(node: &NodeName, why: &str) -> String {
     format!("{node}: where the public reaches it is not known{why}; set 'addresses' in its [[peer]]")
 }
 
-fn unpublished(config: &Config, answers: &[Answer]) -> Vec<String> {
+fn unpublished(config: &Config, answers: &[Answer], warnings: &mut Vec<String>) -> Vec<String> {
     let mut complaints = Vec::new();
     for answer in answers {
         for failure in &answer.failures {
             let text = format!("{}: {failure}", answer.node);
             if answer.unreached && config.challenge.require == Require::Reachable {
-                tracing::warn!("{text}");
+                warnings.push(text);
             } else {
                 complaints.push(text);
             }
@@ -105,6 +117,7 @@ fn check_dns(
     fleet: &Fleet,
     names: &[Identifier],
     records: &[Result<Vec<IpAddr>, DnsError>],
+    warnings: &mut Vec<String>,
 ) -> Vec<String> {
     let nodes: Vec<_> = fleet.all().map(|member| (member.name.clone(), member.addresses.clone())).collect();
     let (mut covered, mut definite, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
@@ -115,12 +128,9 @@ fn check_dns(
             Err(error) => troubles.push(error.clone()),
         }
     }
-    for warning in coverage::warnings(&covered) {
-        tracing::warn!("{warning}");
-    }
-    for trouble in dns::summary(&troubles) {
-        tracing::warn!("cannot compare DNS with the nodes: {trouble}");
-    }
+    warnings.extend(coverage::warnings(&covered));
+    let troubles = dns::summary(&troubles);
+    warnings.extend(troubles.iter().map(|trouble| format!("cannot compare DNS with the nodes: {trouble}")));
     let mut complaints = coverage::errors(&covered);
     complaints.extend(dns::summary(&definite));
     complaints

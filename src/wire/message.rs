@@ -10,6 +10,7 @@ use crate::model::challenge::{Challenge, Token};
 use crate::model::digest::Digest;
 use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::model::outcome::Outcome;
+use crate::wire::survey::Survey;
 
 /// The most challenges in one message: Let's Encrypt allows 100 names in one certificate.
 pub const CHALLENGES_AT_MOST: usize = 1000;
@@ -41,6 +42,11 @@ pub enum Request {
     },
     /// What of these is installed?
     Compare {
+        /// At most [`LINEAGES_AT_MOST`].
+        lineages: Vec<LineageName>,
+    },
+    /// What is installed and served of these, for a person?
+    Survey {
         /// At most [`LINEAGES_AT_MOST`].
         lineages: Vec<LineageName>,
     },
@@ -90,6 +96,11 @@ pub enum Reply {
     Compared {
         /// One for each name asked.
         lineages: Vec<Installed>,
+    },
+    /// To `Survey`, in its order.
+    Surveyed {
+        /// One for each name asked that is the caller's.
+        lineages: Vec<Survey>,
     },
     /// To `Prepare`: staged and pre-flighted, waiting for `Commit`.
     Prepared {

@@ -5,3 +5,4 @@
 pub mod banner;
 pub mod frame;
 pub mod message;
+pub mod survey;

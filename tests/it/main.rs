@@ -15,6 +15,8 @@ mod challenges;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod full_disk;
@@ -37,6 +39,8 @@ mod least_privilege;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
+mod rehearse;
+#[cfg(test)]
 mod resync;
 #[cfg(test)]
 mod rollout;
@@ -44,6 +48,8 @@ mod rollout;
 mod services;
 #[cfg(test)]
 mod severed;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod step_back;
 #[cfg(test)]

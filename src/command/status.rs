@@ -1,0 +1,139 @@
+//! `status`: what each node has and serves of each certificate.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::Status;
+use crate::command::failure::Failure;
+use crate::command::{report, resync};
+use crate::model::config;
+use crate::model::deadline::Deadline;
+use crate::model::exit_code::ExitCode;
+use crate::model::names::LineageName;
+use crate::primary::delivery::{Courier, Manner};
+use crate::primary::fleet::Fleet;
+use crate::primary::survey::{self, Row, State};
+use crate::wire::message::Wishes;
+use crate::wire::survey::Served;
+
+/// A node that has not answered by then is told as not reached.
+const BUDGET: Duration = Duration::from_secs(20);
+
+/// How all nodes stand.
+pub struct Standing {
+    /// The lineages that were compared.
+    pub lineages: Vec<LineageName>,
+    /// A row a node and lineage.
+    pub rows: Vec<Row>,
+    /// What is wrong with lineages that could not be compared.
+    pub unfit: Vec<String>,
+}
+
+/// Prints a line a node and lineage.
+pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> {
+    let Standing { rows, unfit, .. } = find(config_path, &arguments.lineages)?;
+    for cause in &unfit {
+        report::complain(cause);
+    }
+    if arguments.json {
+        report::line(&serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
+    } else {
+        let paint = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        for line in table(&rows, paint) {
+            report::line(&line);
+        }
+    }
+    Ok(code(&rows, !unfit.is_empty()))
+}
+
+/// Asks all nodes.
+pub fn find(config_path: &Path, chosen: &[LineageName]) -> Result<Standing, Failure> {
+    let config = config::load(config_path)?;
+    let fleet = Fleet::of(&config, config_path)?;
+    let (lineages, unfit) = resync::chosen_lineages(&config, chosen)?;
+    let manner = Manner { wishes: Wishes::default(), is_fresh: false };
+    let courier = Courier { config: &config, letsencrypt: &config.node.letsencrypt, fleet: &fleet, manner };
+    let rows = survey::find(&courier, &lineages, Deadline::after(BUDGET))?;
+    let lineages = lineages.into_iter().map(|lineage| lineage.name).collect();
+    Ok(Standing { lineages, rows, unfit })
+}
+
+fn code(rows: &[Row], unfit: bool) -> ExitCode {
+    let in_line = rows.iter().filter(|row| row.state == State::InLine).count();
+    match (rows.len(), in_line) {
+        (0, _) if unfit => ExitCode::Refused,
+        (all, some) if all == some && !unfit => ExitCode::Done,
+        (_, 0) => ExitCode::Failed,
+        _ => ExitCode::Partly,
+    }
+}
+
+fn table(rows: &[Row], paint: bool) -> Vec<String> {
+    let head = ["NODE", "LINEAGE", "VERSION", "DAYS", "SERVED", "RECEIVER"].map(str::to_owned);
+    let lines: Vec<_> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
+    let widths = lines.iter().fold([0; 6], |widths, line| {
+        let mut cells = line.iter().map(|cell| cell.chars().count());
+        widths.map(|width: usize| width.max(cells.next().unwrap_or(0)))
+    });
+    let states = std::iter::once("STATE".to_owned()).chain(rows.iter().map(|row| painted(row, paint)));
+    let line = |(cells, state): (&[String; 6], String)| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.chain([state]).collect::<Vec<_>>().join("  ")
+    };
+    lines.iter().zip(states).map(line).collect()
+}
+
+fn painted(row: &Row, paint: bool) -> String {
+    if paint { format!("{}{}\x1b[0m", colour(row), state(row)) } else { state(row) }
+}
+
+fn colour(row: &Row) -> &'static str {
+    match row.state {
+        State::InLine => "\x1b[32m",
+        State::Behind | State::Unfinished => "\x1b[33m",
+        _ => "\x1b[31m",
+    }
+}
+
+fn cells(row: &Row) -> [String; 6] {
+    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "?".to_owned());
+    let number = match &row.state {
+        State::Missing => "none".to_owned(),
+        _ => or_unknown(row.number.map(|number| number.to_string())),
+    };
+    [
+        row.node.to_string(),
+        row.lineage.to_string(),
+        number,
+        or_unknown(row.days_left.map(|days| days.to_string())),
+        or_unknown(row.served.as_ref().map(served)),
+        or_unknown(row.receiver.clone()),
+    ]
+}
+
+fn served(served: &Served) -> String {
+    match served {
+        Served { older: 1.., current: 1.., .. } => "in part",
+        Served { older: 1.., .. } => "older",
+        Served { current: 1.., .. } => "yes",
+        _ => "no",
+    }
+    .to_owned()
+}
+
+/// How it stands, with the remedy.
+pub fn state(row: &Row) -> String {
+    let since = row.pending_since.map(|since| format!("; pending since {since:.0}")).unwrap_or_default();
+    match &row.state {
+        State::InLine => "in line".to_owned(),
+        State::Unfinished => format!("a transaction is under way, or was cut off: 'certcast recover' there{since}"),
+        State::Stuck { cause } => format!("stuck: {cause}: 'certcast recover' there{since}"),
+        State::ServesOlder { place } => {
+            format!("an older one is still served by {place}: reload that service there{since}")
+        }
+        State::Behind => format!("should be {}: 'certcast resync'{since}", row.expected),
+        State::Missing => format!("not there: 'certcast resync'{since}"),
+        State::Unknown { cause } => format!("{cause}{since}"),
+    }
+}

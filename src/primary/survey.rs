@@ -1,0 +1,193 @@
+//! How every node stands to the primary's lineages: asked, compared, and nothing changed.
+
+use std::io;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::bundle::Number;
+use crate::model::deadline::Deadline;
+use crate::model::names::{LineageName, NodeName};
+use crate::model::outcome::Outcome;
+use crate::primary::conversation::{Conversation, TalkError};
+use crate::primary::delivery::Courier;
+use crate::primary::fleet::{Member, Places, for_each};
+use crate::primary::lineage::Lineage;
+use crate::primary::record;
+use crate::wire::message::{Reply, Request};
+use crate::wire::survey::{Served, Survey};
+
+/// One lineage on one node.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The node.
+    pub node: NodeName,
+    /// The lineage, by its name on the primary.
+    pub lineage: LineageName,
+    /// How it stands.
+    #[serde(flatten)]
+    pub state: State,
+    /// The number that the node has; none where none is whole, or the node does not say.
+    pub number: Option<Number>,
+    /// The number that the primary has.
+    pub expected: Number,
+    /// The end of the certificate's validity.
+    pub not_after: Option<Timestamp>,
+    /// Whole days until then; below zero when it is over.
+    pub days_left: Option<i64>,
+    /// What the services show; none where the node does not say.
+    pub served: Option<Served>,
+    /// Since when deliveries to it fail.
+    pub pending_since: Option<Timestamp>,
+    /// When a delivery last brought or found it in line.
+    pub last_success: Option<Timestamp>,
+    /// The version of certcast that answered.
+    pub receiver: Option<String>,
+}
+
+/// How a node stands to a lineage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum State {
+    /// It has the primary's version, and its services show no other one of the lineage.
+    InLine,
+    /// A transaction is under way, or was cut off.
+    Unfinished,
+    /// Neither version could be made to work there: a person is needed.
+    Stuck {
+        /// Why.
+        cause: String,
+    },
+    /// It has the primary's version, and a service shows another one.
+    ServesOlder {
+        /// Which service, for which name and where.
+        place: String,
+    },
+    /// It has another version, or the same one in part.
+    Behind,
+    /// It has none.
+    Missing,
+    /// It was not reached, or did not say.
+    Unknown {
+        /// Why, with the remedy.
+        cause: String,
+    },
+}
+
+/// Asks all nodes at once; rows in the order of nodes, then of lineages. Lineages that are not for a node have no row there.
+pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> io::Result<Vec<Row>> {
+    let places = Places::new(courier.config.deploy.parallel);
+    let now = Timestamp::now();
+    let rows = for_each(courier.fleet.all().collect(), |member| {
+        let is_own = member.name == courier.fleet.own.name;
+        let wanted: Vec<_> = lineages.iter().filter(|lineage| is_own || courier.wants(member, lineage)).collect();
+        let name = |lineage: &&Lineage| {
+            if is_own { lineage.name.clone() } else { courier.name_on_peers(lineage) }
+        };
+        let names: Vec<_> = wanted.iter().map(name).collect();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let answer = places.with(|| ask(courier, member, &names, deadline));
+        let rows =
+            wanted.into_iter().zip(&names).map(|(lineage, name)| row(courier, member, lineage, name, &answer, now));
+        rows.collect()
+    });
+    Ok(rows?.into_iter().flatten().collect())
+}
+
+struct Answer {
+    receiver: String,
+    surveys: Vec<Survey>,
+}
+
+fn ask(
+    courier: &Courier<'_>,
+    member: &Member,
+    names: &[LineageName],
+    deadline: Deadline,
+) -> Result<Answer, (Option<String>, TalkError)> {
+    let request = Request::Survey { lineages: names.to_vec() };
+    let own = &courier.config.node.name;
+    let mut talk = Conversation::open(own, member, &[request], deadline).map_err(|error| (None, error))?;
+    let receiver = talk.version().to_owned();
+    match talk.receive() {
+        Ok(Reply::Surveyed { lineages }) => Ok(Answer { receiver, surveys: lineages }),
+        Ok(_) => Err((Some(receiver), TalkError::Unexpected)),
+        Err(error) => Err((Some(receiver), error)),
+    }
+}
+
+fn row(
+    courier: &Courier<'_>,
+    member: &Member,
+    lineage: &Lineage,
+    name: &LineageName,
+    answer: &Result<Answer, (Option<String>, TalkError)>,
+    now: Timestamp,
+) -> Row {
+    let record = record::read(&courier.config.node.state, &member.name, &lineage.name);
+    let mut row = Row {
+        node: member.name.clone(),
+        lineage: lineage.name.clone(),
+        state: State::Missing,
+        number: None,
+        expected: lineage.number,
+        not_after: None,
+        days_left: None,
+        served: None,
+        pending_since: record.as_ref().and_then(|record| record.pending_since),
+        last_success: record.as_ref().filter(|record| record.outcome.is_in_sync()).map(|record| record.at),
+        receiver: None,
+    };
+    let stuck = match record.map(|record| record.outcome) {
+        Some(Outcome::Stuck { cause, .. }) => Some(State::Stuck { cause }),
+        _ => None,
+    };
+    match answer {
+        Err((receiver, error)) => {
+            row.receiver.clone_from(receiver);
+            row.state = State::Unknown { cause: error.explained() };
+        }
+        Ok(answer) => {
+            row.receiver = Some(answer.receiver.clone());
+            match answer.surveys.iter().find(|survey| survey.lineage == *name) {
+                Some(survey) => {
+                    tell(&mut row, lineage, survey, now);
+                    if let (State::Unfinished, Some(stuck)) = (&row.state, stuck) {
+                        row.state = stuck;
+                    }
+                }
+                None => {
+                    row.state = State::Unknown { cause: "the key is not for this lineage there (--only)".to_owned() }
+                }
+            }
+        }
+    }
+    row
+}
+
+fn tell(row: &mut Row, lineage: &Lineage, survey: &Survey, now: Timestamp) {
+    row.number = survey.version.map(|version| version.number);
+    row.served = Some(survey.served.clone());
+    if let Some(certificate) = survey.certificate {
+        let left = certificate.not_after.saturating_sub(now.as_second());
+        row.not_after = Timestamp::from_second(certificate.not_after).ok();
+        row.days_left = Some(left.div_euclid(24 * 60 * 60));
+    }
+    row.state = if survey.unfinished {
+        State::Unfinished
+    } else if survey
+        .version
+        .is_some_and(|version| version.digest == lineage.digest() && version.number == lineage.number)
+    {
+        match &survey.served.example {
+            Some(place) if survey.served.older > 0 => State::ServesOlder { place: place.clone() },
+            _ => State::InLine,
+        }
+    } else if survey.certificate.is_some() {
+        State::Behind
+    } else {
+        State::Missing
+    };
+}

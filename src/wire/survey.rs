@@ -1,0 +1,56 @@
+//! What a node says of a lineage when a person asks how things are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::digest::Digest;
+use crate::model::escape::escaped;
+use crate::model::names::LineageName;
+use crate::wire::message::Version;
+
+/// One lineage on one node.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Survey {
+    /// Which.
+    pub lineage: LineageName,
+    /// The version that `live/NAME` names; none when there is none or it is not whole.
+    pub version: Option<Version>,
+    /// What can be said of its certificate, also where the version is not whole.
+    pub certificate: Option<Certificate>,
+    /// Whether a transaction is under way, or waits for `certcast recover`.
+    pub unfinished: bool,
+    /// What the services show.
+    pub served: Served,
+}
+
+/// An installed certificate.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The SHA-256 of its DER form.
+    pub leaf: Digest,
+    /// The end of its validity, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// What was shown at the places where services listen, for each of the certificate's names: so many answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The installed certificate.
+    pub current: u32,
+    /// Another version of this lineage.
+    pub older: u32,
+    /// A certificate that is none of this lineage's: a name that is not hosted there.
+    pub other: u32,
+    /// No certificate.
+    pub none: u32,
+    /// Which service shows an older one, for which name and where: one of them.
+    pub example: Option<String>,
+}
+
+impl Survey {
+    /// With its text as it may be shown.
+    #[must_use]
+    pub fn harmless(mut self) -> Self {
+        self.served.example = self.served.example.map(|example| escaped(&example));
+        self
+    }
+}

@@ -1,0 +1,156 @@
+//! `status`: the truth about every node, and nothing touched.
+
+use serde_json::{Value, json};
+
+use crate::lab::{Finished, Host, Lab, Validity};
+
+const NAME: &str = "www.site.test";
+
+fn status(lab: &Lab) -> Finished {
+    lab.primary().run(["certcast", "status"])
+}
+
+/// The table's lines, with one space for many.
+fn lines(said: &Finished) -> Vec<String> {
+    said.stdout().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn rows(lab: &Lab) -> Vec<Value> {
+    rows_of(&lab.primary().run(["certcast", "status", "--json"]))
+}
+
+fn rows_of(said: &Finished) -> Vec<Value> {
+    serde_json::from_str(&said.stdout()).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[test]
+fn all_well_is_a_line_a_node_and_nothing_is_touched() {
+    let (lab, bundle) = Lab::serving(3, NAME);
+    let everything = |host: &Host| (host.nginx_reloads(), host.stamps(), host.tree("/var/lib/certcast"));
+    let before: Vec<_> = lab.hosts().iter().map(everything).collect();
+    let said = status(&lab).exits(0);
+    let mut wanted = vec!["NODE LINEAGE VERSION DAYS SERVED RECEIVER STATE".to_owned()];
+    let days = days_left(bundle.files()[0].1);
+    wanted.extend(["web1", "web2", "web3"].map(|node| format!("{node} {NAME} 1 {days} yes {VERSION} in line")));
+    assert_eq!((lines(&said), said.stderr()), (wanted, String::new()));
+    assert!(lab.hosts().iter().map(everything).collect::<Vec<_>>() == before, "something was touched");
+}
+
+/// By openssl's word: the most whole days for which the certificate goes on being valid.
+fn days_left(certificate: &[u8]) -> i64 {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("cert.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let is_valid_for = |days: i64| {
+        let seconds = (days * 24 * 60 * 60).to_string();
+        let mut openssl = std::process::Command::new("openssl");
+        let openssl = openssl.args(["x509", "-noout", "-checkend", &seconds, "-in"]).arg(&file);
+        openssl.output().unwrap().status.success()
+    };
+    (0..=400).take_while(|days| is_valid_for(*days)).last().unwrap()
+}
+
+#[test]
+fn what_is_wrong_on_each_node_is_told_with_the_remedy() {
+    let (lab, _) = Lab::serving(5, NAME);
+    // web2 is off, web3 keeps the old version, web4 was never reloaded, web5 lost its tree.
+    lab.primary().set("deploy.budget", "9s");
+    lab["web2"].unplug();
+    lab["web3"].break_nginx();
+    let new = lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).exits(3);
+    lab["web4"].serves(&lab, NAME, &new);
+    for directory in ["live", "archive"] {
+        lab["web5"].run(["rm", "-r", &format!("/etc/letsencrypt/{directory}/{NAME}")]).ok();
+    }
+    lab["web3"].mend_nginx();
+    lab["web3"].reload_nginx();
+    let newest = lab.issue(NAME, 3, &[NAME]);
+    lab["web4"].install(NAME, 3, &newest);
+
+    // None is in line.
+    let said = status(&lab).exits(1);
+    let lines = lines(&said);
+    let line = |node: &str| lines.iter().find(|line| line.starts_with(node)).unwrap();
+    // The primary's own services were not told of version 3.
+    assert!(
+        line("web1").contains(&format!("older {VERSION} an older one is still served by nginx for {NAME} at ")),
+        "{said}"
+    );
+    assert!(line("web2").starts_with(&format!("web2 {NAME} ? ? ? ? 192.0.2.2: no answer in time")), "{said}");
+    assert!(line("web2").contains("; pending since 20"), "{said}");
+    assert!(line("web3").starts_with(&format!("web3 {NAME} 1 ")), "{said}");
+    assert!(
+        line("web3").contains(&format!("yes {VERSION} should be 3: 'certcast resync'; pending since 20")),
+        "{said}"
+    );
+    assert!(
+        line("web4").contains(&format!("older {VERSION} an older one is still served by nginx for {NAME} at ")),
+        "{said}"
+    );
+    assert!(line("web5").ends_with(&format!("{NAME} none ? no {VERSION} not there: 'certcast resync'")), "{said}");
+
+    let rows = rows(&lab);
+    let states: Vec<_> = rows.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["serves-older", "unknown", "behind", "serves-older", "missing"]);
+    assert_eq!((&rows[2]["number"], &rows[2]["expected"]), (&json!(1), &json!(3)));
+
+    lab["web2"].plug();
+    lab.resync(&[]).exits(0);
+    lab["web4"].reload_nginx();
+    let said = status(&lab).exits(0);
+    assert_eq!(said.stdout().matches("in line").count(), 5, "{said}");
+}
+
+#[test]
+fn days_count_down_and_below_zero() {
+    let (lab, _) = Lab::serving(2, NAME);
+    for (number, validity, days) in [(2, Validity::Days(0, 6), 5), (3, Validity::Days(0, 1), 0)] {
+        lab.primary().install(NAME, number, &lab.bundle_valid(&[NAME], validity));
+        lab.deploy(NAME).ok();
+        // Within the second in which it was made, it is still a whole day more.
+        let is_so = |row: &Value| row["days_left"] == days || row["days_left"] == days + 1;
+        assert!(rows(&lab).iter().all(is_so), "{:?}", rows(&lab));
+    }
+}
+
+#[test]
+fn each_row_of_the_json_has_just_the_fields_that_the_page_describes() {
+    let page = include_str!("../../docs/status.md");
+    let (_, table) = page.split_once("| field | type | meaning |").unwrap();
+    let documented = |only_with: bool| -> Vec<String> {
+        let rows = table.lines().filter(|row| row.starts_with("| `") && row.contains("only with") == only_with);
+        rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect()
+    };
+    let (lab, _) = Lab::serving(2, NAME);
+    let said = lab.primary().run(["certcast", "status", "--json"]).exits(0);
+    for row in rows_of(&said) {
+        let mut fields: Vec<_> = row.as_object().unwrap().keys().cloned().collect();
+        let mut wanted = documented(false);
+        fields.sort();
+        wanted.sort();
+        assert_eq!(fields, wanted);
+    }
+    assert_eq!(documented(true), ["place", "cause"]);
+}
+
+#[test]
+fn a_receiver_that_does_not_know_the_question_is_named_with_its_version() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let answer = r#"{"answer":"hello","version":"0.0.9","node":"web2","clock":1}"#;
+    let unknown = r#"{"answer":"rejected","cause":"unknown variant `survey`"}"#;
+    let frame = |text: &str| format!("\\0\\0\\0\\{:03o}{}", text.len(), text.replace('`', "\\140"));
+    let script = format!(
+        "#!/bin/sh\nprintf '\\0certcast-wire 1 1\\n%b%b' '{}' '{}'\ncat >/dev/null\n",
+        frame(answer),
+        frame(unknown)
+    );
+    lab["web2"].write("/usr/local/bin/old", script);
+    lab["web2"].chmod("/usr/local/bin/old", 0o755);
+    lab["web2"].authorize_only(&lab.identity(), crate::lab::Grant::Forced("/usr/local/bin/old"));
+    let said = status(&lab).exits(3);
+    assert!(lines(&said)[2].starts_with(&format!("web2 {NAME} ? ? ? 0.0.9 ")), "{said}");
+    assert!(lines(&said)[2].contains("unknown variant `survey`"), "{said}");
+}
