@@ -4,8 +4,8 @@
 //! process group are killed then, output beyond the cap is read and dropped, and a descendant
 //! that keeps the output open is not waited for. Nothing goes through a shell. The program sees
 //! /dev/null as its input, none of certbot's variables, and none that an ssh client may choose.
-//! Other threads may run programs at the same time: only this child is waited for, and its group is killed only while the unreaped
-//! child keeps the number from being used again.
+//! Other threads may run programs at the same time: only this child is waited for, and its group is
+//! killed only while the unreaped child keeps the number from being used again.
 //!
 //! If *we* are killed, the program runs on: its callers are made for that.
 
