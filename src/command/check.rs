@@ -48,6 +48,10 @@ fn try_run(config_path: &Path, arguments: &Check) -> Result<Verdict, Failure> {
     }
     let mut found: Vec<(Verdict, String)> = standing.rows.iter().filter_map(|row| trouble(row, arguments)).collect();
     found.extend(standing.unfit.iter().map(|cause| (Verdict::Critical, cause.clone())));
+    if found.is_empty() && standing.rows.is_empty() {
+        // A wrong directory looks just so, and must not look well.
+        found.push((Verdict::Unknown, "there is no lineage to compare".to_owned()));
+    }
     // The worst first: monitoring may cut the line off.
     found.sort_by_key(|(verdict, _)| std::cmp::Reverse(*verdict));
     let verdict = found.first().map_or(Verdict::Ok, |(verdict, _)| *verdict);

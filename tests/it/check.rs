@@ -42,6 +42,9 @@ fn the_line_and_the_code_say_how_bad_it_is() {
     lab.primary().write("/etc/letsencrypt/archive/www.site.test/privkey2.pem", "");
     let said = line(&check(&lab, &[]).exits(2));
     assert!(said.contains("privkey.pem is empty"), "{said}");
+    lab.primary().set("deploy.lineages", vec!["nothing"]);
+    let said = line(&check(&lab, &[]).exits(3));
+    assert!(said.starts_with("CERTCAST UNKNOWN - there is no lineage to compare | total=0 "), "{said}");
     let said = line(&check(&lab, &["--config", "/nowhere"]).exits(3));
     assert!(said.starts_with("CERTCAST UNKNOWN - /nowhere"), "{said}");
 }
