@@ -2,10 +2,12 @@
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::slice;
 
 use anyhow::{Context, Result};
 
 use crate::model::bundle::Part;
+use crate::model::config::Service;
 use crate::model::outcome::{Outcome, Step};
 use crate::model::pasteable::pasteable;
 use crate::peer::archive::Archive;
@@ -14,6 +16,7 @@ use crate::peer::joined::Joined;
 use crate::peer::journal::Journal;
 use crate::peer::live::Live;
 use crate::peer::node::Node;
+use crate::peer::probe::{self, Expectation};
 use crate::peer::service::Reload;
 use crate::peer::state::{Before, Intent, Record};
 use crate::peer::{history, service, settled, written};
@@ -136,15 +139,26 @@ impl<'n> Ending<'n> {
     /// After a failure past the switch: makes the old tree visible again and brings the services back to it.
     pub fn undo(mut self, step: Step, cause: String) -> Outcome {
         match self.try_undo(step, &cause) {
-            Ok(()) => {
-                let outcome = Outcome::RolledBack { step, cause };
-                if let Err(error) = self.discard().and_then(|()| self.conclude(&outcome)) {
-                    tracing::warn!("the old bundle is back, but tidying up is left for 'certcast recover': {error:#}");
-                }
-                outcome
-            }
+            Ok(()) => self.put_away(step, cause),
             Err(error) => self.stuck(&format!("{cause}; then undoing failed: {error:#}")),
         }
+    }
+
+    /// After the old tree is in service again: removes what was staged.
+    pub fn put_away(mut self, step: Step, cause: String) -> Outcome {
+        let outcome = Outcome::RolledBack { step, cause };
+        if let Err(error) = self.try_put_away().and_then(|()| self.conclude(&outcome)) {
+            tracing::warn!("the old bundle is back, but tidying up is left for 'certcast recover': {error:#}");
+        }
+        outcome
+    }
+
+    /// The staged directory is the witness of which tree is visible: it is not taken apart before the journal says so.
+    fn try_put_away(&mut self) -> Result<()> {
+        // On a full disk this makes room for the record.
+        self.remove_written()?;
+        self.journal.write(&Record::Undone)?;
+        self.discard()
     }
 
     fn try_undo(&mut self, step: Step, cause: &str) -> Result<()> {
@@ -159,16 +173,16 @@ impl<'n> Ending<'n> {
         if let Some((_, live)) = &self.trees {
             live.undo(&intent.transaction, intent.before, intent.to)?;
         }
-        // Services that were ill before are not made well by the old tree.
-        if !intent.tests_passed {
-            return Ok(());
-        }
+        // Services that were ill before are not made well by the old tree; the others may have read the new one.
+        let is_well = |service: &&Service| intent.tests_passed || service::test(slice::from_ref(service)).is_ok();
+        let well: Vec<_> = self.node.services().iter().filter(is_well).cloned().collect();
         // certbot's own links stay new, and without an old leaf there is nothing to wait for.
-        let expected = match intent.old_leaf.filter(|_| intent.before != Before::Certbot) {
-            Some(leaf) => (leaf, intent.expectations.as_slice()),
-            None => (intent.digest, [].as_slice()),
-        };
-        let settled = service::settle(self.node.services(), expected.1, expected.0, Reload::Running);
+        let old_leaf = intent.old_leaf.filter(|_| intent.before != Before::Certbot);
+        let places: Vec<_> = well.iter().flat_map(probe::places).collect();
+        let is_expected = |place: &&Expectation| old_leaf.is_some() && places.contains(&place.address);
+        let expectations: Vec<_> = intent.expectations.iter().filter(is_expected).cloned().collect();
+        let leaf = old_leaf.unwrap_or(intent.digest);
+        let settled = service::settle(&well, &expectations, leaf, Reload::Running);
         let notes = settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
         for note in notes {
             tracing::warn!("while the old bundle was brought back: {note}");
@@ -204,16 +218,21 @@ impl<'n> Ending<'n> {
         }
     }
 
-    /// Removes what was staged, and the archive files that were written for it: certbot would take
-    /// the highest number in the archive for the current one.
+    /// Removes the archive files that were written: certbot would take the highest number in the archive for the current one.
+    fn remove_written(&self) -> Result<()> {
+        let intent = self.intent();
+        Ok(self.trees.iter().try_for_each(|(archive, _)| archive.remove(intent.to, &intent.writes))?)
+    }
+
+    /// Removes what was staged, and what was written for it.
     fn discard(&self) -> Result<()> {
         let intent = self.intent();
-        if let Some((archive, live)) = &self.trees {
-            if let Some(kept) = live.discard(&intent.transaction)? {
-                tracing::warn!("somebody put files into {}; it is kept", kept.display());
-            }
-            archive.remove(intent.to, &intent.writes)?;
+        if let Some((_, live)) = &self.trees
+            && let Some(kept) = live.discard(&intent.transaction)?
+        {
+            tracing::warn!("somebody put files into {}; it is kept", kept.display());
         }
+        self.remove_written()?;
         if matches!(intent.before, Before::Nothing | Before::Foreign) {
             let archives = self.node.letsencrypt().open_beneath("archive");
             match archives.and_then(|dir| dir.rmdir(intent.lineage.as_str())) {

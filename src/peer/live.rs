@@ -139,7 +139,8 @@ impl Live {
         self.dir.sync()
     }
 
-    /// Makes the old directory the visible one again, whatever a crash or `switch` left.
+    /// Makes the old directory the visible one again, whatever a crash or `switch` left. It may be repeated until
+    /// `discard` begins.
     ///
     /// What waits under the stage's name tells whether the switch was made, not what is visible: somebody
     /// may have put a file beside our links in the meantime.
@@ -201,6 +202,10 @@ impl Live {
 
     /// Whether a directory holds only what `stage` and `relink` make, all of it or a part.
     fn is_ours(&self, name: &str) -> io::Result<bool> {
+        // Somebody's link to a directory was taken over.
+        if self.dir.stat(name)?.kind != Kind::Directory {
+            return Ok(false);
+        }
         let dir = self.dir.open_beneath(name)?;
         for entry in dir.entries()? {
             let entry = entry.to_string_lossy();

@@ -25,6 +25,10 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
             Some(ending.give_up(Step::Recovery, &cause).0)
         }
         Recovery::Finish => Some(ending.finish(Vec::new())),
+        Recovery::PutAway => {
+            let cause = cause();
+            Some(ending.put_away(Step::Recovery, cause))
+        }
         Recovery::Undo if state == State::Stuck && !retry && service::test(node.services()).is_err() => {
             let cause = "an earlier transaction is stuck and needs a person".to_owned();
             Some(Outcome::Stuck { cause, remedy: ending.remedy() })

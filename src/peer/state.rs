@@ -29,6 +29,8 @@ pub enum Record {
         /// Why.
         cause: String,
     },
+    /// The old tree is visible and in service again: what is left is tidying up.
+    Undone,
     /// Undoing failed; a person is needed.
     Stuck {
         /// Why, first cause first.
@@ -99,6 +101,8 @@ pub enum State {
     Confirmed,
     /// The visible tree is on its way back.
     Undoing,
+    /// The visible tree is the old one and is served.
+    Undone,
     /// A person is needed.
     Stuck,
 }
@@ -112,6 +116,8 @@ pub enum Recovery {
     Discard,
     /// Make the old tree visible again and tell the services.
     Undo,
+    /// Tidy up: the old tree is in service again.
+    PutAway,
     /// Tidy up: the new tree is in service.
     Finish,
 }
@@ -130,6 +136,8 @@ impl State {
             (State::Switching, Record::Confirmed) => Ok(State::Confirmed),
             // Undoing may be tried again and again: after a crash, and by a person after `stuck`.
             (State::Switching | State::Undoing | State::Stuck, Record::Undoing { .. }) => Ok(State::Undoing),
+            // On a full disk the line before it may be missing.
+            (State::Switching | State::Undoing | State::Stuck | State::Undone, Record::Undone) => Ok(State::Undone),
             (State::Undoing, Record::Stuck { .. }) => Ok(State::Stuck),
             (state, _) => Err(OutOfOrder(state)),
         }
@@ -150,6 +158,7 @@ impl State {
             State::Idle => Recovery::Nothing,
             State::Staging => Recovery::Discard,
             State::Switching | State::Undoing | State::Stuck => Recovery::Undo,
+            State::Undone => Recovery::PutAway,
             State::Confirmed => Recovery::Finish,
         }
     }

@@ -32,6 +32,8 @@ enum Act {
     SwitchJoined,
     UndoJoined,
     UndoLive,
+    /// Killed in the middle of it.
+    DiscardLiveInPart,
     DiscardLive,
     RemoveArchive,
     DiscardJoined,
@@ -42,6 +44,7 @@ enum Line {
     Switching,
     Confirmed,
     Undoing,
+    Undone,
     Stuck,
 }
 
@@ -87,11 +90,19 @@ impl World {
         let node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
         let transaction = TransactionId::random().unwrap();
         let world = World { home, node, lineage: "a.example".parse().unwrap(), transaction, before, journal: None };
-        if before != Before::Nothing {
-            let earlier = TransactionId::random().unwrap();
+        let earlier = TransactionId::random().unwrap();
+        if before == Before::Foreign {
+            world.live();
+            fs::create_dir(world.live().path()).unwrap();
+            for part in Part::ALL {
+                fs::write(world.live().path().join(part.link()), files(1).part(part)).unwrap();
+            }
+        } else if before != Before::Nothing {
             world.archive().write(number(1), &files(1), &Part::ALL, &attributes()).unwrap();
             world.live().stage(&earlier, number(1), own(0o755)).unwrap();
             world.live().switch(&earlier, Before::Nothing, number(1)).unwrap();
+        }
+        if before != Before::Nothing {
             world.joined().stage(&earlier, &files(1), own(0o600)).unwrap();
             world.joined().switch(&earlier).unwrap();
         }
@@ -137,9 +148,7 @@ impl World {
             Act::StageLive => self.live().stage(&id, two, own(0o755)).unwrap(),
             Act::StageLiveInPart => {
                 self.live().stage(&id, two, own(0o755)).unwrap();
-                for gone in ["README", "privkey.pem", "fullchain.pem"] {
-                    fs::remove_file(self.live().stage_path(&id).join(gone)).unwrap();
-                }
+                self.act(Act::DiscardLiveInPart);
             }
             Act::StageJoined => self.joined().stage(&id, &files(2), own(0o600)).unwrap(),
             Act::Note(line) => {
@@ -148,6 +157,7 @@ impl World {
                     Line::Switching => Record::Switching,
                     Line::Confirmed => Record::Confirmed,
                     Line::Undoing => Record::Undoing { step, cause },
+                    Line::Undone => Record::Undone,
                     Line::Stuck => Record::Stuck { cause },
                 };
                 self.journal.as_mut().unwrap().write(&record).unwrap();
@@ -170,6 +180,11 @@ impl World {
             Act::SwitchJoined => self.joined().switch(&id).unwrap(),
             Act::UndoJoined => self.joined().undo(&id, self.before != Before::Nothing).unwrap(),
             Act::UndoLive => self.live().undo(&id, self.before, two).unwrap(),
+            Act::DiscardLiveInPart => {
+                for gone in ["README", "privkey.pem", "fullchain.pem"] {
+                    fs::remove_file(self.live().stage_path(&id).join(gone)).unwrap();
+                }
+            }
             Act::DiscardLive => _ = self.live().discard(&id).unwrap(),
             Act::RemoveArchive => self.archive().remove(two, &Part::ALL).unwrap(),
             Act::DiscardJoined => self.joined().discard(&id).unwrap(),
@@ -182,7 +197,8 @@ impl World {
 
     /// Recovers; then this version is shown in full, or none, and nothing else is left.
     fn recovers_to(self, version: Option<u32>, left: &str) {
-        let World { home, node, .. } = self;
+        let World { home, node, transaction, before, .. } = self;
+        let is_foreign = before == Before::Foreign;
         let held = node.lock(Deadline::after(std::time::Duration::from_secs(20))).unwrap();
         recover(&node, &held, false).unwrap_or_else(|halt| panic!("{left}: {halt:?}"));
         assert!(recover(&node, &held, false).unwrap().is_none(), "{left}: recovered a second time");
@@ -194,9 +210,18 @@ impl World {
             names
         };
         let lineage = LineageName::try_from("a.example".to_owned()).unwrap();
-        let shown = Live::open(node.letsencrypt(), &lineage).unwrap().and_then(|live| live.number().unwrap());
-        assert_eq!(shown, version.map(number), "{left}");
-        let least = if list("letsencrypt/archive/a.example").contains(&"cert1.pem".to_owned()) { 1 } else { 2 };
+        let is_back = is_foreign && version == Some(1);
+        if is_back {
+            for part in Part::ALL {
+                let path = home.path().join("letsencrypt/live/a.example").join(part.link());
+                assert!(!path.is_symlink(), "{left}");
+                assert_eq!(fs::read_to_string(path).unwrap(), files(1).part(part), "{left}");
+            }
+        } else {
+            let shown = Live::open(node.letsencrypt(), &lineage).unwrap().and_then(|live| live.number().unwrap());
+            assert_eq!(shown, version.map(number), "{left}");
+        }
+        let least = if matches!(before, Before::Number(_)) { 1 } else { 2 };
         let kept: Vec<_> = (least..=version.unwrap_or(0)).collect();
         let names = |number: &u32| Part::ALL.map(|part| part.file((*number).try_into().unwrap()));
         let mut archived: Vec<_> = kept.iter().flat_map(names).collect();
@@ -210,8 +235,14 @@ impl World {
             }
         }
         let one = |name: &str| version.map(|_| name.to_owned()).into_iter().collect::<Vec<_>>();
-        assert_eq!(list("letsencrypt/live"), one("a.example"), "{left}");
-        assert_eq!(list("letsencrypt/archive"), one("a.example"), "{left}");
+        let (mut live, mut archive) = (one("a.example"), one("a.example"));
+        if is_back {
+            archive.clear();
+        } else if is_foreign {
+            live.insert(0, format!(".a.example.replaced-{transaction}"));
+        }
+        assert_eq!(list("letsencrypt/live"), live, "{left}");
+        assert_eq!(list("letsencrypt/archive"), archive, "{left}");
         assert_eq!(list("joined"), one("a.example.pem"), "{left}");
         let joined = Joined::open(&home.path().join("joined/a.example.pem")).unwrap();
         assert!(
@@ -226,14 +257,15 @@ fn ways(before: Before) -> Vec<Vec<Act>> {
     let archive = [0, 1, 2, 3].map(Act::Archive);
     let staged =
         [&[Act::Begin], &archive[..], &[Act::StageLive, Act::StageJoined, Act::Note(Line::Switching)]].concat();
-    let discards = [Act::DiscardLive, Act::RemoveArchive, Act::DiscardJoined];
+    let put_away =
+        [Act::RemoveArchive, Act::Note(Line::Undone), Act::DiscardLiveInPart, Act::DiscardLive, Act::DiscardJoined];
     let ends: [&[Act]; 3] = [
         &[Act::Note(Line::Confirmed), Act::DiscardLive, Act::DiscardJoined],
-        &[&[Act::Note(Line::Undoing), Act::UndoJoined, Act::UndoLive], &discards[..]].concat(),
+        &[&[Act::Note(Line::Undoing), Act::UndoJoined, Act::UndoLive, Act::UndoLive], &put_away[..]].concat(),
         &[Act::Note(Line::Undoing), Act::Note(Line::Stuck), Act::Note(Line::Undoing), Act::UndoJoined, Act::UndoLive],
     ];
     let mut switches = vec![vec![Act::Switch, Act::SwitchJoined]];
-    if before != Before::Nothing {
+    if matches!(before, Before::Number(_)) {
         switches.extend((0..=4).map(|links| vec![Act::Relink(links)]));
         switches.push(vec![Act::Relink(4), Act::SwitchJoined]);
     }
@@ -253,7 +285,7 @@ fn ways(before: Before) -> Vec<Vec<Act>> {
 #[test]
 fn every_state_of_every_way_recovers_whole_wherever_the_journals_last_line_is_cut() {
     let mut cases = 0;
-    for before in [Before::Number(number(1)), Before::Nothing] {
+    for before in [Before::Number(number(1)), Before::Nothing, Before::Foreign] {
         let old = (before != Before::Nothing).then_some(1);
         let ways = ways(before);
         let begins: BTreeSet<&[Act]> = ways.iter().flat_map(|way| (1..=way.len()).map(|done| &way[..done])).collect();
@@ -279,4 +311,48 @@ fn every_state_of_every_way_recovers_whole_wherever_the_journals_last_line_is_cu
         }
     }
     assert!(cases > 200, "{cases}");
+}
+
+#[test]
+fn a_service_that_is_well_is_told_of_the_way_back_though_another_was_ill_before() {
+    let home = tempfile::tempdir_in("/dev/shm").unwrap();
+    let [state, letsencrypt, told] = ["state", "letsencrypt", "told"].map(|name| home.path().join(name));
+    let service = |name: &str, test: &str| {
+        let told = told.display();
+        format!(
+            "[[service]]\nname = \"{name}\"\ntest = [\"{test}\"]\nreload = [\"sh\", \"-c\", \"echo {name} >> {told}\"]\n\
+             probe = []\n"
+        )
+    };
+    let text = format!(
+        "[node]\nname = \"web2\"\nletsencrypt = \"{}\"\nstate = \"{}\"\n{}{}",
+        letsencrypt.display(),
+        state.display(),
+        service("ill", "false"),
+        service("well", "true")
+    );
+    let node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
+    let mut world = World::new(Before::Number(number(1)));
+    world.node = node;
+    let intent = Intent { tests_passed: false, joined: Vec::new(), ..world.intent() };
+    let mut journal = Journal::begin(world.node.state(), intent).unwrap();
+    journal.write(&Record::Switching).unwrap();
+    let held = world.node.lock(Deadline::after(std::time::Duration::from_secs(20))).unwrap();
+    let outcome = recover(&world.node, &held, false).unwrap();
+    assert!(matches!(outcome, Some(Outcome::RolledBack { .. })), "{outcome:?}");
+    assert_eq!(fs::read_to_string(told).unwrap(), "well\n");
+}
+
+#[test]
+fn a_link_to_a_directory_is_taken_over_and_kept() {
+    let mut world = World::new(Before::Foreign);
+    let elsewhere = world.home.path().join("elsewhere");
+    fs::rename(world.live().path(), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, world.live().path()).unwrap();
+    for act in [Act::Begin, Act::StageLive, Act::Switch] {
+        world.act(act);
+    }
+    let kept = world.live().discard(&world.transaction).unwrap().unwrap();
+    assert_eq!(fs::read_link(kept).unwrap(), elsewhere);
+    assert_eq!(world.live().number().unwrap(), Some(number(2)));
 }

@@ -28,11 +28,12 @@ fn stuck() -> Record {
 
 /// Any records in any order; the walk takes those that the machine accepts.
 fn records() -> impl Strategy<Value = Vec<Record>> {
-    let record = (0..5usize).prop_map(|which| match which {
+    let record = (0..6usize).prop_map(|which| match which {
         0 => begun(),
         1 => Record::Switching,
         2 => Record::Confirmed,
         3 => undoing(),
+        4 => Record::Undone,
         _ => stuck(),
     });
     prop::collection::vec(record, 0..30)
@@ -58,6 +59,11 @@ proptest! {
                 Recovery::Finish => {
                     prop_assert!(confirmed, "only what was confirmed is finished");
                     prop_assert!(!has(|record| matches!(record, Record::Undoing { .. })), "nor what was being undone");
+                }
+                Recovery::PutAway => {
+                    prop_assert!(switching && !confirmed && has(|record| matches!(record, Record::Undone)));
+                    prop_assert_eq!(state.after(&Record::Undone), Ok(State::Undone), "it may be noted again");
+                    prop_assert!(state.after(&undoing()).is_err(), "the stage may be in parts");
                 }
                 Recovery::Undo => {
                     prop_assert!(switching && !confirmed, "what was confirmed is never undone");
