@@ -18,7 +18,7 @@ use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::probe::{self, Expectation};
 use crate::peer::service::Reload;
-use crate::peer::state::{Before, Intent, Record};
+use crate::peer::state::{Before, Intent, Record, State};
 use crate::peer::{history, service, settled, written};
 use crate::wire::message::TransactionId;
 
@@ -43,11 +43,21 @@ impl<'n> Ending<'n> {
     pub fn of(node: &'n Node, journal: Journal) -> io::Result<Self> {
         let intent = journal.intent();
         let letsencrypt = node.letsencrypt();
-        let trees = match Archive::open(letsencrypt, &intent.lineage)? {
-            Some(archive) => Live::open(letsencrypt, &intent.lineage)?.map(|live| (archive, live)),
-            None => None,
+        // Nothing was made yet, or it is gone already.
+        let may_lack = matches!(intent.before, Before::Nothing | Before::Foreign)
+            && matches!(journal.state(), State::Staging | State::Undone);
+        let trees = match (Archive::open(letsencrypt, &intent.lineage)?, Live::open(letsencrypt, &intent.lineage)?) {
+            _ if intent.before == Before::Certbot => None,
+            (Some(archive), Some(live)) => Some((archive, live)),
+            _ if may_lack => None,
+            // Taken for undone, the new tree would stay when it comes back.
+            _ => {
+                let (path, lineage) = (letsencrypt.path().display(), &intent.lineage);
+                let why =
+                    format!("{path} lacks archive/{lineage} or live, which an open transaction needs: is it mounted?");
+                return Err(io::Error::new(ErrorKind::NotFound, why));
+            }
         };
-        let trees = trees.filter(|_| intent.before != Before::Certbot);
         let mut joined = Vec::new();
         for file in &intent.joined {
             match Joined::open(&file.path) {
@@ -105,7 +115,11 @@ impl<'n> Ending<'n> {
     fn tidy(&self, notes: &mut Vec<String>) -> Result<()> {
         let intent = self.intent();
         if let Some((archive, live)) = &self.trees {
-            if let Some(backup) = live.discard(&intent.transaction)? {
+            let kept = match intent.before {
+                Before::Foreign => live.keep(&intent.transaction)?,
+                _ => live.discard(&intent.transaction)?,
+            };
+            if let Some(backup) = kept {
                 notes.push(format!("what was there before is kept in {}", backup.display()));
             }
             self.prune(archive)?;
@@ -137,8 +151,8 @@ impl<'n> Ending<'n> {
     }
 
     /// After a failure past the switch: makes the old tree visible again and brings the services back to it.
-    pub fn undo(mut self, step: Step, cause: String) -> Outcome {
-        match self.try_undo(step, &cause) {
+    pub fn undo(mut self, step: Step, cause: String, reload: Reload) -> Outcome {
+        match self.try_undo(step, &cause, reload) {
             Ok(()) => self.put_away(step, cause),
             Err(error) => self.stuck(&format!("{cause}; then undoing failed: {error:#}")),
         }
@@ -157,13 +171,17 @@ impl<'n> Ending<'n> {
     fn try_put_away(&mut self) -> Result<()> {
         // On a full disk this makes room for the record.
         self.remove_written()?;
-        self.journal.write(&Record::Undone)?;
+        if self.journal.state() != State::Undone {
+            self.journal.write(&Record::Undone)?;
+        }
         self.discard()
     }
 
-    fn try_undo(&mut self, step: Step, cause: &str) -> Result<()> {
+    fn try_undo(&mut self, step: Step, cause: &str, reload: Reload) -> Result<()> {
         // A full disk must not keep the old tree away: without this record recovery undoes all the same.
-        if let Err(error) = self.journal.write(&Record::Undoing { step, cause: cause.into() }) {
+        if self.journal.state() == State::Switching
+            && let Err(error) = self.journal.write(&Record::Undoing { step, cause: cause.into() })
+        {
             tracing::warn!("cannot note that this is being undone: {:#}", anyhow::Error::from(error));
         }
         let intent = self.intent();
@@ -179,10 +197,11 @@ impl<'n> Ending<'n> {
         // certbot's own links stay new, and without an old leaf there is nothing to wait for.
         let old_leaf = intent.old_leaf.filter(|_| intent.before != Before::Certbot);
         let places: Vec<_> = well.iter().flat_map(probe::places).collect();
-        let is_expected = |place: &&Expectation| old_leaf.is_some() && places.contains(&place.address);
+        let is_expected =
+            |place: &&Expectation| old_leaf.is_some() && (intent.tests_passed || places.contains(&place.address));
         let expectations: Vec<_> = intent.expectations.iter().filter(is_expected).cloned().collect();
         let leaf = old_leaf.unwrap_or(intent.digest);
-        let settled = service::settle(&well, &expectations, leaf, Reload::Running);
+        let settled = service::settle(&well, &expectations, leaf, reload);
         let notes = settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;
         for note in notes {
             tracing::warn!("while the old bundle was brought back: {note}");
@@ -192,7 +211,9 @@ impl<'n> Ending<'n> {
 
     /// Neither way worked. Both trees stay, the journal stays, and every later request hears of it.
     fn stuck(mut self, cause: &str) -> Outcome {
-        if let Err(error) = self.journal.write(&Record::Stuck { cause: cause.into() }) {
+        if self.journal.state() != State::Stuck
+            && let Err(error) = self.journal.write(&Record::Stuck { cause: cause.into() })
+        {
             tracing::error!("cannot even note it: {:#}", anyhow::Error::from(error));
         }
         let outcome = Outcome::Stuck { cause: cause.into(), remedy: self.remedy() };

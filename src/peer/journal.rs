@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::model::digest::Digest;
 use crate::model::names::LineageName;
+use crate::model::outcome::Step;
 use crate::peer::state::{Intent, OutOfOrder, Record, State};
 use crate::sys::{atomic, bounded, sync};
 
@@ -40,6 +41,7 @@ pub struct Journal {
     file: File,
     state: State,
     intent: Intent,
+    failure: Option<(Step, String)>,
 }
 
 impl Journal {
@@ -47,11 +49,15 @@ impl Journal {
     pub fn begin(state_dir: &Path, intent: Intent) -> Result<Journal, JournalError> {
         let path = state_dir.join(NAME);
         let failed = |error| JournalError::Io(path.clone(), error);
+        let begun = line(&Record::Begun(Box::new(intent.clone()))).map_err(failed)?;
+        if begun.len() as u64 > SIZE_AT_MOST / 2 {
+            let why = "too many places to see the certificate at: name fewer in service.probe";
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, why)));
+        }
         let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-        let record = Record::Begun(Box::new(intent.clone()));
-        atomic::append_synced(&mut file, &line(&record).map_err(failed)?).map_err(failed)?;
+        atomic::append_synced(&mut file, &begun).map_err(failed)?;
         sync::sync_tree_files(&[&path]).map_err(failed)?;
-        Ok(Journal { path, file, state: State::Staging, intent })
+        Ok(Journal { path, file, state: State::Staging, intent, failure: None })
     }
 
     /// Opens what a crash left, if it left anything. A torn first line means that nothing was begun.
@@ -64,6 +70,7 @@ impl Journal {
         };
         let (records, whole) = parse(&text).map_err(|line| JournalError::Damaged(path.clone(), line))?;
         let state = State::replay(&records).map_err(|error| JournalError::Order(path.clone(), error))?;
+        let failure = records.iter().rev().find_map(failure_in);
         let Some(Record::Begun(intent)) = records.into_iter().next() else {
             fs::remove_file(&path).map_err(failed)?;
             return Ok(None);
@@ -71,12 +78,12 @@ impl Journal {
         let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
         // A torn tail must go, or the next record would be glued to it.
         file.set_len(whole as u64).map_err(failed)?;
-        Ok(Some(Journal { path, file, state, intent: *intent }))
+        Ok(Some(Journal { path, file, state, intent: *intent, failure }))
     }
 
-    /// Whether a transaction has not ended here.
+    /// Whether a transaction has not ended here. A disk that does not say is taken for one that says yes.
     pub fn is_there(state_dir: &Path) -> bool {
-        state_dir.join(NAME).exists()
+        state_dir.join(NAME).try_exists().unwrap_or(true)
     }
 
     /// Whether a transaction of this lineage has not ended here, or none can say of which it is. Changes nothing, so
@@ -101,6 +108,11 @@ impl Journal {
         &self.intent
     }
 
+    /// What failed in an earlier run, and why, if it came to noting it.
+    pub fn failure(&self) -> Option<(Step, String)> {
+        self.failure.clone()
+    }
+
     /// Writes one more record; durable when this returns.
     pub fn write(&mut self, record: &Record) -> Result<(), JournalError> {
         let failed = |error| JournalError::Io(self.path.clone(), error);
@@ -116,6 +128,14 @@ impl Journal {
         fs::remove_file(&self.path).map_err(failed)?;
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    }
+}
+
+fn failure_in(record: &Record) -> Option<(Step, String)> {
+    match record {
+        Record::Undoing { step, cause } => Some((*step, cause.clone())),
+        Record::Stuck { cause } => Some((Step::Recovery, cause.clone())),
+        _ => None,
     }
 }
 

@@ -179,7 +179,7 @@ impl Live {
     }
 
     /// Removes what is staged: the new directory before a switch or after its undoing, the old one after a success.
-    /// A directory that was taken over, or in which somebody put something, is kept; its path is returned.
+    /// A directory in which somebody put something is kept; its path is returned.
     pub fn discard(&self, transaction: &TransactionId) -> io::Result<Option<PathBuf>> {
         let stage = self.stage_name(transaction);
         if let Ok(visible) = self.dir.open_beneath(self.lineage.as_str()) {
@@ -188,16 +188,23 @@ impl Live {
         if !self.dir.exists(&stage)? {
             return Ok(None);
         }
-        let mut kept = None;
-        if self.is_ours(&stage)? {
-            self.dir.remove_tree(&stage)?;
-        } else {
-            let backup = format!(".{}.replaced-{transaction}", self.lineage);
-            self.dir.rename_noreplace(&stage, &backup)?;
-            kept = Some(self.dir.path().join(backup));
+        if !self.is_ours(&stage)? {
+            return self.keep(transaction);
         }
+        self.dir.remove_tree(&stage)?;
         self.dir.sync()?;
-        Ok(kept)
+        Ok(None)
+    }
+
+    /// Puts what is staged aside for good, and says where; for a directory that was taken over.
+    pub fn keep(&self, transaction: &TransactionId) -> io::Result<Option<PathBuf>> {
+        let (stage, backup) = (self.stage_name(transaction), format!(".{}.replaced-{transaction}", self.lineage));
+        if !self.dir.exists(&stage)? {
+            return Ok(None);
+        }
+        self.dir.rename_noreplace(&stage, &backup)?;
+        self.dir.sync()?;
+        Ok(Some(self.dir.path().join(backup)))
     }
 
     /// Whether a directory holds only what `stage` and `relink` make, all of it or a part.

@@ -6,7 +6,7 @@ use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
 use crate::peer::journal::{Journal, JournalError};
 use crate::peer::node::{Held, Node};
-use crate::peer::service;
+use crate::peer::service::{self, Reload};
 use crate::peer::state::{Recovery, State};
 
 /// Looks at the journal and acts on it; `None` when there was nothing to do.
@@ -16,27 +16,20 @@ use crate::peer::state::{Recovery, State};
 pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>, Halt> {
     let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else { return Ok(None) };
     let state = journal.state();
-    let ending = Ending::of(node, journal)?;
-    let cause = || format!("an earlier run of transaction {} was cut off", ending.intent().transaction);
+    let ending = Ending::of(node, journal).map_err(|error| Halt::refused(Step::Recovery, error.to_string()))?;
+    let (step, cause) = ending.journal.failure().unwrap_or_else(|| {
+        (Step::Recovery, format!("an earlier run of transaction {} was cut off", ending.intent().transaction))
+    });
     Ok(match state.recovery() {
         Recovery::Nothing => None,
-        Recovery::Discard => {
-            let cause = cause();
-            Some(ending.give_up(Step::Recovery, &cause).0)
-        }
+        Recovery::Discard => Some(ending.give_up(step, &cause).0),
         Recovery::Finish => Some(ending.finish(Vec::new())),
-        Recovery::PutAway => {
-            let cause = cause();
-            Some(ending.put_away(Step::Recovery, cause))
-        }
+        Recovery::PutAway => Some(ending.put_away(step, cause)),
         Recovery::Undo if state == State::Stuck && !retry && service::test(node.services()).is_err() => {
-            let cause = "an earlier transaction is stuck and needs a person".to_owned();
+            let cause = format!("an earlier transaction is stuck and needs a person: {cause}");
             Some(Outcome::Stuck { cause, remedy: ending.remedy() })
         }
-        Recovery::Undo => {
-            let cause = cause();
-            Some(ending.undo(Step::Recovery, cause))
-        }
+        Recovery::Undo => Some(ending.undo(step, cause, Reload::Running)),
     })
 }
 

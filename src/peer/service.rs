@@ -13,6 +13,8 @@ use crate::sys::process::{Run, RunError};
 /// A slow configuration reloads slowly too: probes wait this many times as long as its test took.
 const RELOAD_PER_TEST: u32 = 3;
 const PROBE_AT_LEAST: Duration = Duration::from_secs(10);
+/// Each place is asked several times, and very many of them take their time.
+const PROBE_PER_PLACE: Duration = Duration::from_millis(10);
 
 /// A service did not go along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub fn served(
 pub enum Reload {
     /// All: they were up a moment ago.
     All,
+    /// All, on the way back: one that the new files killed is not passed over.
+    Back,
     /// Those that listen, and those of which that cannot be seen: after a crash or a reboot a service may be down, and then reads the files when it starts.
     Running,
 }
@@ -65,8 +69,7 @@ pub enum Reload {
 /// Tests and reloads services, then waits until every expectation shows the leaf.
 ///
 /// A reload that fails where the service runs is a failure, whether or not this lineage was served there: the service
-/// did not read the new files. Where nothing listens it is a note. On the way back (`Reload::Running`) it is a note too:
-/// the service may be the very one that never took the new files, and then the old leaf is still seen to be served.
+/// did not read the new files. Where nothing listens it is a note. On the way back it is a note too: the service may be the very one that never took the new files, and then the old leaf is still seen to be served.
 pub fn settle(
     services: &[Service],
     expectations: &[Expectation],
@@ -76,10 +79,10 @@ pub fn settle(
     let may_run =
         |service: &Service| service.probe.is_empty() || probe::places(service).into_iter().any(probe::listens);
     let told: Vec<Service> =
-        services.iter().filter(|service| reload == Reload::All || may_run(service)).cloned().collect();
+        services.iter().filter(|service| reload != Reload::Running || may_run(service)).cloned().collect();
     let expectations: Vec<_> = expectations
         .iter()
-        .filter(|expectation| reload == Reload::All || probe::listens(expectation.address))
+        .filter(|expectation| reload != Reload::Running || probe::listens(expectation.address))
         .cloned()
         .collect();
     let took = test(&told)?;
@@ -94,7 +97,8 @@ pub fn settle(
             notes.push(format!("installed, but {} was not reloaded: {cause}", service.name));
         }
     }
-    let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST));
+    let many = PROBE_PER_PLACE * u32::try_from(expectations.len()).unwrap_or(u32::MAX);
+    let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST) + many);
     probe::wait_for(&expectations, leaf, deadline).map_err(|(place, shown)| Unwilling {
         step: Step::Probe,
         cause: format!("{} at {}: {}", place.name, place.address, self::told(&shown)),

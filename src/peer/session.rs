@@ -143,6 +143,8 @@ impl<'n> Session<'n> {
                 Some(waiting) => concluded(waiting.abort("held back by the primary")),
                 None => rejected("abort of a transaction that is not prepared"),
             },
+            // It would wait for its own lock.
+            Request::Recall { .. } if self.waiting.is_some() => rejected("recall while a transaction is prepared"),
             Request::Recall { transaction } => self.recall(&transaction, deadline),
         }
     }

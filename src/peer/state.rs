@@ -134,11 +134,11 @@ impl State {
             (State::Idle, Record::Begun(_)) => Ok(State::Staging),
             (State::Staging, Record::Switching) => Ok(State::Switching),
             (State::Switching, Record::Confirmed) => Ok(State::Confirmed),
-            // Undoing may be tried again and again: after a crash, and by a person after `stuck`.
-            (State::Switching | State::Undoing | State::Stuck, Record::Undoing { .. }) => Ok(State::Undoing),
-            // On a full disk the line before it may be missing.
-            (State::Switching | State::Undoing | State::Stuck | State::Undone, Record::Undone) => Ok(State::Undone),
-            (State::Undoing, Record::Stuck { .. }) => Ok(State::Stuck),
+            // Undoing may be tried again and again, by a later run or a person; it is noted once, so no journal grows.
+            (State::Switching, Record::Undoing { .. }) => Ok(State::Undoing),
+            // On a full disk the line before these may be missing.
+            (State::Switching | State::Undoing, Record::Stuck { .. }) => Ok(State::Stuck),
+            (State::Switching | State::Undoing | State::Stuck, Record::Undone) => Ok(State::Undone),
             (state, _) => Err(OutOfOrder(state)),
         }
     }

@@ -10,6 +10,7 @@ use crate::model::outcome::{Outcome, Step};
 use crate::peer::baseline::{self, Baseline};
 use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
+use crate::peer::journal::Journal;
 use crate::peer::node::{Held, Node};
 use crate::peer::policy::Grant;
 use crate::peer::service::{Reload, Unwilling};
@@ -36,6 +37,10 @@ pub struct Transaction<'n> {
 /// From the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
 pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
     let held = if request.wishes.dry_run { node.lock(deadline)? } else { node.hold(deadline)? };
+    if request.wishes.dry_run && Journal::is_there(node.state()) {
+        let change = format!("finish or undo what an earlier run left in {}", node.state().display());
+        return Ok(Prepared::Planned(vec![change]));
+    }
     let offered = Version { number: request.number, digest: request.files.digest() };
     if !node.is_own() && admission::installed(node, &request.lineage).unwrap_or_default() == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
@@ -76,7 +81,7 @@ impl Transaction<'_> {
                 self.notes.extend(notes);
                 self.ending.finish(self.notes)
             }
-            Err(Unwilling { step, cause }) => self.ending.undo(step, cause),
+            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::Back),
         }
     }
 

@@ -33,7 +33,7 @@ fn lives() -> Vec<Vec<(Record, Recovery)>> {
     let stuck = (Record::Stuck { cause: "nginx -t".into() }, Recovery::Undo);
     vec![
         vec![switching.clone(), (Record::Confirmed, Recovery::Finish)],
-        vec![switching, (undoing(), Recovery::Undo), (undoing(), Recovery::Undo), stuck, (undoing(), Recovery::Undo)],
+        vec![switching, (undoing(), Recovery::Undo), stuck, (Record::Undone, Recovery::PutAway)],
     ]
 }
 

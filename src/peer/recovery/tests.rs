@@ -16,6 +16,8 @@ use crate::peer::live::Live;
 use crate::peer::state::{Before, Intent, JoinedFile, Record};
 use crate::wire::message::{Ownership, TransactionId, TreeAttributes};
 
+mod ends;
+
 /// One durable act, in the words of the files that do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Act {
@@ -262,7 +264,7 @@ fn ways(before: Before) -> Vec<Vec<Act>> {
     let ends: [&[Act]; 3] = [
         &[Act::Note(Line::Confirmed), Act::DiscardLive, Act::DiscardJoined],
         &[&[Act::Note(Line::Undoing), Act::UndoJoined, Act::UndoLive, Act::UndoLive], &put_away[..]].concat(),
-        &[Act::Note(Line::Undoing), Act::Note(Line::Stuck), Act::Note(Line::Undoing), Act::UndoJoined, Act::UndoLive],
+        &[Act::Note(Line::Undoing), Act::Note(Line::Stuck), Act::UndoJoined, Act::UndoLive, Act::Note(Line::Undone)],
     ];
     let mut switches = vec![vec![Act::Switch, Act::SwitchJoined]];
     if matches!(before, Before::Number(_)) {
@@ -311,48 +313,4 @@ fn every_state_of_every_way_recovers_whole_wherever_the_journals_last_line_is_cu
         }
     }
     assert!(cases > 200, "{cases}");
-}
-
-#[test]
-fn a_service_that_is_well_is_told_of_the_way_back_though_another_was_ill_before() {
-    let home = tempfile::tempdir_in("/dev/shm").unwrap();
-    let [state, letsencrypt, told] = ["state", "letsencrypt", "told"].map(|name| home.path().join(name));
-    let service = |name: &str, test: &str| {
-        let told = told.display();
-        format!(
-            "[[service]]\nname = \"{name}\"\ntest = [\"{test}\"]\nreload = [\"sh\", \"-c\", \"echo {name} >> {told}\"]\n\
-             probe = []\n"
-        )
-    };
-    let text = format!(
-        "[node]\nname = \"web2\"\nletsencrypt = \"{}\"\nstate = \"{}\"\n{}{}",
-        letsencrypt.display(),
-        state.display(),
-        service("ill", "false"),
-        service("well", "true")
-    );
-    let node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
-    let mut world = World::new(Before::Number(number(1)));
-    world.node = node;
-    let intent = Intent { tests_passed: false, joined: Vec::new(), ..world.intent() };
-    let mut journal = Journal::begin(world.node.state(), intent).unwrap();
-    journal.write(&Record::Switching).unwrap();
-    let held = world.node.lock(Deadline::after(std::time::Duration::from_secs(20))).unwrap();
-    let outcome = recover(&world.node, &held, false).unwrap();
-    assert!(matches!(outcome, Some(Outcome::RolledBack { .. })), "{outcome:?}");
-    assert_eq!(fs::read_to_string(told).unwrap(), "well\n");
-}
-
-#[test]
-fn a_link_to_a_directory_is_taken_over_and_kept() {
-    let mut world = World::new(Before::Foreign);
-    let elsewhere = world.home.path().join("elsewhere");
-    fs::rename(world.live().path(), &elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, world.live().path()).unwrap();
-    for act in [Act::Begin, Act::StageLive, Act::Switch] {
-        world.act(act);
-    }
-    let kept = world.live().discard(&world.transaction).unwrap().unwrap();
-    assert_eq!(fs::read_link(kept).unwrap(), elsewhere);
-    assert_eq!(world.live().number().unwrap(), Some(number(2)));
 }

@@ -62,14 +62,15 @@ proptest! {
                 }
                 Recovery::PutAway => {
                     prop_assert!(switching && !confirmed && has(|record| matches!(record, Record::Undone)));
-                    prop_assert_eq!(state.after(&Record::Undone), Ok(State::Undone), "it may be noted again");
                     prop_assert!(state.after(&undoing()).is_err(), "the stage may be in parts");
                 }
                 Recovery::Undo => {
                     prop_assert!(switching && !confirmed, "what was confirmed is never undone");
-                    let again = state.after(&undoing());
-                    prop_assert_eq!(again, Ok(State::Undoing));
-                    prop_assert_eq!(State::Undoing.after(&stuck()), Ok(State::Stuck));
+                    prop_assert_eq!(state.after(&Record::Undone), Ok(State::Undone));
+                    prop_assert!(history.len() <= 4, "however often it was tried");
+                    if state != State::Stuck {
+                        prop_assert_eq!(state.after(&stuck()), Ok(State::Stuck));
+                    }
                 }
             }
         }

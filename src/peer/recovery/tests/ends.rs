@@ -1,0 +1,129 @@
+//! Ends of a transaction that no crash alone leaves.
+
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use super::*;
+use crate::peer::probe::Expectation;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_service_that_is_well_is_told_of_the_way_back_though_another_was_ill_before() {
+    let home = tempfile::tempdir_in("/dev/shm").unwrap();
+    let [state, told] = ["state", "told"].map(|name| home.path().join(name));
+    let mut world = World::new(Before::Number(number(1)));
+    let service = |name: &str, test: &str| {
+        let told = told.display();
+        format!(
+            "[[service]]\nname = \"{name}\"\ntest = [\"{test}\"]\nreload = [\"sh\", \"-c\", \"echo {name} >> {told}\"]\n\
+             probe = []\n"
+        )
+    };
+    let text = format!(
+        "[node]\nname = \"web2\"\nletsencrypt = \"{}\"\nstate = \"{}\"\n{}{}",
+        world.node.letsencrypt().path().display(),
+        state.display(),
+        service("ill", "false"),
+        service("well", "true")
+    );
+    let node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
+    world.node = node;
+    let intent = Intent { tests_passed: false, joined: Vec::new(), ..world.intent() };
+    let mut journal = Journal::begin(world.node.state(), intent).unwrap();
+    journal.write(&Record::Switching).unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let outcome = recover(&world.node, &held, false).unwrap();
+    assert!(matches!(outcome, Some(Outcome::RolledBack { .. })), "{outcome:?}");
+    assert_eq!(fs::read_to_string(told).unwrap(), "well\n");
+}
+
+#[test]
+fn a_link_to_a_directory_is_taken_over_and_kept() {
+    let mut world = World::new(Before::Foreign);
+    let elsewhere = world.home.path().join("elsewhere");
+    fs::rename(world.live().path(), &elsewhere).unwrap();
+    symlink(&elsewhere, world.live().path()).unwrap();
+    for act in [Act::Begin, Act::StageLive, Act::Switch] {
+        world.act(act);
+    }
+    let kept = world.live().discard(&world.transaction).unwrap().unwrap();
+    assert_eq!(fs::read_link(kept).unwrap(), elsewhere);
+    assert_eq!(world.live().number().unwrap(), Some(number(2)));
+}
+
+#[test]
+fn a_tree_that_is_not_mounted_is_not_taken_for_one_that_is_undone() {
+    let mut world = World::new(Before::Number(number(1)));
+    let archive = [0, 1, 2, 3].map(Act::Archive);
+    for act in [&[Act::Begin], &archive[..], &[Act::StageLive, Act::StageJoined, Act::Note(Line::Switching)]].concat() {
+        world.act(act);
+    }
+    world.act(Act::Switch);
+    let tree = world.home.path().join("letsencrypt");
+    let [mounted, elsewhere] = ["live", "elsewhere"].map(|name| tree.join(name));
+    fs::rename(&mounted, &elsewhere).unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let halt = recover(&world.node, &held, true).unwrap_err();
+    assert!(matches!(&halt.0, Outcome::Refused { cause, .. } if cause.contains("is it mounted?")), "{halt:?}");
+    fs::rename(&elsewhere, &mounted).unwrap();
+    drop(held);
+    world.recovers_to(Some(1), "mounted again");
+}
+
+#[test]
+fn what_stays_stuck_says_why_and_its_journal_does_not_grow() {
+    let mut world = World::new(Before::Number(number(1)));
+    for act in [Act::Begin, Act::StageLive, Act::Note(Line::Switching), Act::Switch] {
+        world.act(act);
+    }
+    // Neither of the two directories shows the old version, and links cannot be made in a file's place.
+    fs::remove_dir_all(world.live().path()).unwrap();
+    fs::remove_dir_all(world.live().stage_path(&world.transaction)).unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let stuck = || match recover(&world.node, &held, true) {
+        Ok(Some(Outcome::Stuck { cause, .. })) => cause,
+        other => panic!("{other:?}"),
+    };
+    stuck();
+    let length = || fs::metadata(world.journal_path()).unwrap().len();
+    let (first, why) = (length(), stuck());
+    stuck();
+    assert_eq!(length(), first);
+    assert!(why.contains("was cut off; then undoing failed"), "{why}");
+}
+
+#[test]
+fn links_of_different_versions_that_were_taken_over_are_kept() {
+    let mut world = World::new(Before::Number(number(1)));
+    let link = world.live().path().join("chain.pem");
+    fs::remove_file(&link).unwrap();
+    symlink("../../archive/a.example/chain7.pem", link).unwrap();
+    world.before = Before::Foreign;
+    for act in [Act::Begin, Act::StageLive, Act::Switch] {
+        world.act(act);
+    }
+    world.act(Act::Note(Line::Switching));
+    world.act(Act::Note(Line::Confirmed));
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let outcome = recover(&world.node, &held, false).unwrap();
+    let Some(Outcome::Applied { notes }) = outcome else { panic!("{outcome:?}") };
+    let kept = world.live().path().with_file_name(format!(".a.example.replaced-{}", world.transaction));
+    assert!(notes.iter().any(|note| note.contains(&*kept.to_string_lossy())), "{notes:?}");
+    assert_eq!(fs::read_link(kept.join("chain.pem")).unwrap(), Path::new("../../archive/a.example/chain7.pem"));
+}
+
+#[test]
+fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
+    let mut world = World::new(Before::Number(number(1)));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Expectation { address: free, name: "a.example".parse().unwrap() };
+    world.act(Act::StageLive);
+    world.act(Act::Switch);
+    let intent =
+        Intent { expectations: vec![place], old_leaf: Some(Digest::of(b"1")), joined: Vec::new(), ..world.intent() };
+    let mut journal = Journal::begin(world.node.state(), intent).unwrap();
+    journal.write(&Record::Switching).unwrap();
+    let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
+    assert!(matches!(&outcome, Outcome::Stuck { cause, .. } if cause.contains("nothing listens")), "{outcome:?}");
+}
