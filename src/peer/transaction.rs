@@ -43,9 +43,7 @@ pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: D
     let old = baseline::installed_leaf(node, &request.lineage)?;
     let now = jiff::Timestamp::now().as_second();
     let (bundle, mut notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
-    if !node.is_own() && trust::would_be_lost(node, &request.lineage, &bundle) {
-        grant.allows_step_back(request, trust::LOST)?;
-    }
+    trust::check(node, request, grant, &bundle)?;
     let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
     if request.wishes.dry_run {
         return Ok(Prepared::Planned(plan(node, request, &baseline)));
