@@ -14,6 +14,9 @@ use crate::sys::process::{Run, RunError};
 const RELOAD_PER_TEST: u32 = 3;
 const PROBE_AT_LEAST: Duration = Duration::from_secs(10);
 
+/// In a note: what follows is what a service's command said.
+pub const NOT_RELOADED: &str = " was not reloaded: ";
+
 /// A service did not go along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unwilling {
@@ -91,7 +94,7 @@ pub fn settle(
             if reload == Reload::All && (expected() || may_run(service)) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
-            notes.push(format!("installed, but {} was not reloaded: {cause}", service.name));
+            notes.push(format!("installed, but {}{NOT_RELOADED}{cause}", service.name));
         }
     }
     let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST));
