@@ -66,7 +66,7 @@ fn plain(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use openssl::asn1::Asn1Time;
+    use openssl::asn1::{Asn1Object, Asn1Time};
     use openssl::hash::MessageDigest;
     use openssl::pkey::PKey;
     use openssl::x509::X509NameBuilder;
@@ -91,6 +91,9 @@ mod tests {
             for name in alternatives {
                 match name.parse::<std::net::IpAddr>() {
                     Ok(_) => extension.ip(name),
+                    Err(_) if *name == "other:" => {
+                        extension.other_name2(Asn1Object::from_str("1.2.3").unwrap(), b"\x0c\x01x")
+                    }
                     Err(_) => extension.dns(name),
                 };
             }
@@ -146,5 +149,7 @@ mod tests {
         let cut = claims(&["www.site.test\0.evil.test"], &["evil.test"]).unwrap();
         assert_eq!(cut.meeting(&site), Some("www.site.test"));
         assert_eq!(Claims::read("no certificate"), None);
+        // Neither an address nor a text: of another type, which may be anything.
+        assert_eq!(claims(&[], &["other:"]), None);
     }
 }
