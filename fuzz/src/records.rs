@@ -170,7 +170,7 @@ fn peers(state: &Path, lineage: &LineageName) {
     let transaction = TransactionId::try_from("0123456789abcdef".repeat(2)).expect("an id");
     _ = history::recall(state, &transaction);
     history::remember(state, &transaction, lineage, &Outcome::Unchanged).expect("remembered");
-    assert_eq!(history::recall(state, &transaction), Some(Outcome::Unchanged));
+    assert_eq!(history::recall(state, &transaction), Some((lineage.clone(), Outcome::Unchanged)));
 
     let digest = Digest::of(b"x");
     let _ = settled::is(state, lineage, digest);

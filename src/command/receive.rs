@@ -12,14 +12,15 @@ use crate::peer::session;
 
 /// Serves one conversation on standard input and output.
 pub fn run(config: &Path, arguments: &Receive) -> Result<ExitCode, Failure> {
+    let is_own = arguments.role == Role::Own;
     let grant = Grant {
         role: arguments.role,
         only: arguments.only.clone(),
         accounts: arguments.accounts.clone(),
-        allow_force: arguments.allow_force,
+        // Who says `--force` is root on this very node.
+        allow_force: arguments.allow_force || is_own,
     };
     let mut config = config::load(config)?;
-    let is_own = arguments.role == Role::Own;
     if let Some(letsencrypt) = arguments.letsencrypt.as_ref().filter(|_| is_own) {
         config.node.letsencrypt.clone_from(letsencrypt);
     }

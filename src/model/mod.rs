@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod certificate;
 pub mod challenge;
+pub mod claims;
 pub mod config;
 pub mod deadline;
 pub mod digest;

@@ -24,9 +24,13 @@ struct Entry {
 const KIND: &str = "outcomes";
 const NAME: &str = "last.json";
 
-/// How a transaction ended, if it is remembered. A damaged file is an empty one: it only answers questions.
-pub fn recall(state_dir: &Path, transaction: &TransactionId) -> Option<Outcome> {
-    read(state_dir).into_iter().rev().find(|entry| entry.transaction == *transaction).map(|entry| entry.outcome)
+/// How a transaction ended and of which lineage it was, if it is remembered. A damaged file is an empty one: it only answers questions.
+pub fn recall(state_dir: &Path, transaction: &TransactionId) -> Option<(LineageName, Outcome)> {
+    read(state_dir)
+        .into_iter()
+        .rev()
+        .find(|entry| entry.transaction == *transaction)
+        .map(|entry| (entry.lineage, entry.outcome))
 }
 
 /// Remembers how a transaction ended; durable when this returns. The caller holds the node's lock.

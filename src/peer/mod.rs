@@ -7,6 +7,7 @@ pub mod archive;
 pub mod baseline;
 pub mod ending;
 pub mod halt;
+pub mod hearing;
 pub mod history;
 pub mod joined;
 pub mod journal;

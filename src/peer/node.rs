@@ -12,7 +12,8 @@ use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
 use crate::peer::halt::Halt;
 use crate::peer::journal::Journal;
-use crate::peer::recovery;
+use crate::peer::policy::Grant;
+use crate::peer::{hearing, recovery};
 use crate::sys::dir::Dir;
 use crate::sys::lock::Lock;
 use crate::wire::message::Ownership;
@@ -50,10 +51,21 @@ impl Node {
         Ok(Node { config, letsencrypt, is_own })
     }
 
-    /// Takes the lock and finishes or undoes whatever an earlier crash left.
-    pub fn hold(&self, deadline: Deadline) -> Result<Held, Halt> {
+    /// Takes the lock and finishes or undoes whatever an earlier crash left. What stands in the way is told as far as it
+    /// is the caller's.
+    pub fn hold(&self, deadline: Deadline, grant: &Grant) -> Result<Held, Halt> {
         let held = self.lock(deadline)?;
-        let Some(recovered) = recovery::recover(self, &held, false)? else { return Ok(held) };
+        let is_open = |lineage| Journal::is_open_for(self.state(), lineage);
+        let is_callers = grant.only.is_empty() || grant.only.iter().any(is_open);
+        match self.recover(&held) {
+            Ok(()) => Ok(held),
+            Err(Halt(outcome)) if is_callers => Err(Halt(hearing::of_own(grant, outcome))),
+            Err(Halt(outcome)) => Err(Halt(hearing::of_another(&outcome))),
+        }
+    }
+
+    fn recover(&self, held: &Held) -> Result<(), Halt> {
+        let Some(recovered) = recovery::recover(self, held, false)? else { return Ok(()) };
         tracing::warn!(outcome = %recovered, "what an earlier run left");
         match recovered {
             outcome @ Outcome::Stuck { .. } => Err(Halt(outcome)),
@@ -61,7 +73,7 @@ impl Node {
                 let cause = format!("what an earlier run left cannot be tidied up: {outcome}; see 'certcast recover'");
                 Err(Halt::refused(Step::Recovery, cause))
             }
-            _ => Ok(held),
+            _ => Ok(()),
         }
     }
 

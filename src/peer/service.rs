@@ -16,6 +16,9 @@ const PROBE_AT_LEAST: Duration = Duration::from_secs(10);
 /// Each place is asked several times, and very many of them take their time.
 const PROBE_PER_PLACE: Duration = Duration::from_millis(10);
 
+/// In a note: what follows is what a service's command said.
+pub const NOT_RELOADED: &str = " was not reloaded: ";
+
 /// A service did not go along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unwilling {
@@ -94,7 +97,7 @@ pub fn settle(
             if reload == Reload::All && (expected() || may_run(service)) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
-            notes.push(format!("installed, but {} was not reloaded: {cause}", service.name));
+            notes.push(format!("installed, but {}{NOT_RELOADED}{cause}", service.name));
         }
     }
     let many = PROBE_PER_PLACE * u32::try_from(expectations.len()).unwrap_or(u32::MAX);

@@ -11,10 +11,9 @@ use crate::peer::halt::Halt;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
-use crate::peer::survey;
 use crate::peer::transaction::{self, Prepared, Transaction};
 use crate::peer::webroot::Webroots;
-use crate::peer::{admission, history};
+use crate::peer::{admission, hearing, history, survey};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FrameError};
@@ -136,7 +135,7 @@ impl<'n> Session<'n> {
             }
             Request::Prepare(prepare) => self.prepare(&prepare, deadline),
             Request::Commit { transaction } => match self.take(&transaction) {
-                Some(waiting) => concluded(waiting.commit()),
+                Some(waiting) => concluded(hearing::of_own(self.grant, waiting.commit())),
                 None => rejected("commit of a transaction that is not prepared"),
             },
             Request::Abort { transaction } => match self.take(&transaction) {
@@ -206,10 +205,14 @@ impl<'n> Session<'n> {
 
     /// Waits for the process that may still be committing it, then says how it ended.
     fn recall(&mut self, id: &TransactionId, deadline: Deadline) -> Reply {
-        let outcome = match self.node.hold(deadline) {
+        let outcome = match self.node.hold(deadline, self.grant) {
             Err(Halt(outcome)) => outcome,
-            Ok(_held) => history::recall(self.node.state(), id)
-                .unwrap_or_else(|| Outcome::Pending { cause: "the transaction was never committed there".into() }),
+            Ok(_held) => match history::recall(self.node.state(), id) {
+                Some((lineage, outcome)) if self.grant.allows_lineage(&lineage).is_ok() => {
+                    hearing::of_own(self.grant, outcome)
+                }
+                _ => Outcome::Pending { cause: "the transaction was never committed there".into() },
+            },
         };
         concluded(outcome)
     }

@@ -11,9 +11,15 @@ use crate::peer::memo;
 
 const KIND: &str = "settled";
 
+/// Which bundle the services were last brought to, if that is known. A damaged note is none.
+pub fn last(state: &Path, lineage: &LineageName) -> io::Result<Option<Digest>> {
+    let noted = memo::read(state, KIND, lineage.as_str())?;
+    Ok(noted.and_then(|text| String::from_utf8(text).ok()?.parse().ok()))
+}
+
 /// Whether the services were brought to this bundle.
 pub fn is(state: &Path, lineage: &LineageName, digest: Digest) -> bool {
-    memo::read(state, KIND, lineage.as_str()).is_ok_and(|text| text == Some(digest.to_string().into_bytes()))
+    last(state, lineage).is_ok_and(|noted| noted == Some(digest))
 }
 
 /// Remembers that the services were brought to this bundle; durable when this returns. The caller holds the node's lock.

@@ -15,7 +15,7 @@ use crate::peer::node::{Held, Node};
 use crate::peer::policy::Grant;
 use crate::peer::service::{Reload, Unwilling};
 use crate::peer::state::{Before, Record};
-use crate::peer::{admission, preflight, service, staging, trust};
+use crate::peer::{admission, hearing, preflight, service, staging, trust};
 use crate::wire::message::{Prepare, TransactionId, Version};
 
 /// What `prepare` came to.
@@ -36,11 +36,21 @@ pub struct Transaction<'n> {
 
 /// From the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
 pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
-    let held = if request.wishes.dry_run { node.lock(deadline)? } else { node.hold(deadline)? };
+    let held = if request.wishes.dry_run { node.lock(deadline)? } else { node.hold(deadline, grant)? };
     if request.wishes.dry_run && Journal::is_there(node.state()) {
         let change = format!("finish or undo what an earlier run left in {}", node.state().display());
         return Ok(Prepared::Planned(vec![change]));
     }
+    prepare_held(node, held, request, grant, deadline).map_err(|Halt(outcome)| Halt(hearing::of_own(grant, outcome)))
+}
+
+fn prepare_held<'n>(
+    node: &'n Node,
+    held: Held,
+    request: &Prepare,
+    grant: &Grant,
+    deadline: Deadline,
+) -> Result<Prepared<'n>, Halt> {
     let offered = Version { number: request.number, digest: request.files.digest() };
     if !node.is_own() && admission::installed(node, &request.lineage).unwrap_or_default() == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
@@ -48,12 +58,10 @@ pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: D
     let old = baseline::installed_leaf(node, &request.lineage)?;
     let now = jiff::Timestamp::now().as_second();
     let (bundle, mut notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
-    if !node.is_own() && trust::would_be_lost(node, &request.lineage, &bundle) {
-        grant.allows_step_back(request, trust::LOST)?;
-    }
+    trust::check(node, request, grant, &bundle)?;
     let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
     if request.wishes.dry_run {
-        return Ok(Prepared::Planned(plan(node, request, &baseline)));
+        return Ok(Prepared::Planned(plan(node, request, grant, &baseline)));
     }
     let ending = staging::stage(node, request, &bundle, old.as_ref(), baseline)?;
     let overlay = if ending.can_be_tried() { ending.overlay() } else { Vec::new() };
@@ -100,7 +108,7 @@ impl Transaction<'_> {
     }
 }
 
-fn plan(node: &Node, request: &Prepare, baseline: &Baseline) -> Vec<String> {
+fn plan(node: &Node, request: &Prepare, grant: &Grant, baseline: &Baseline) -> Vec<String> {
     let (lineage, number) = (&request.lineage, request.number);
     let tree = node.letsencrypt().path().display();
     let mut changes = Vec::new();
@@ -115,7 +123,7 @@ fn plan(node: &Node, request: &Prepare, baseline: &Baseline) -> Vec<String> {
     }
     changes.extend(node.joined_paths(lineage).iter().map(|path| format!("write {}", path.display())));
     for service in node.services() {
-        changes.push(format!("run {}; {}", service.test.join(" "), service.reload.join(" ")));
+        changes.push(hearing::commands(grant, service));
     }
     let places =
         baseline.expectations.iter().map(|place| format!("see it served for {} at {}", place.name, place.address));

@@ -1,8 +1,13 @@
 //! Whether visitors would go on trusting what is served here, as far as this node's own CA store can say.
 //!
-//! Where it trusts the installed certificate, only one that it trusts may follow: neither a thief's own
-//! CA nor a forgotten `--staging` takes the site from its visitors. Where it does not trust what is installed (a CA of the
-//! house, a first certificate, no store) nothing can be said, and nothing is asked.
+//! Where it trusts what is installed for a name, only what it trusts may follow, in this lineage or in another: neither a
+//! thief's own CA nor a forgotten `--staging` takes the site from its visitors. Where it does not trust what is installed (a
+//! CA of the house, a first certificate, no store) nothing can be said, and nothing is asked.
+//!
+//! What cannot be looked at is taken for a step back, never for nothing.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use openssl::error::ErrorStack;
 use openssl::ssl::SslFiletype;
@@ -11,45 +16,185 @@ use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509StoreContextRef};
 
-use crate::model::bundle::{Bundle, FILE_AT_MOST, Part};
+use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part};
+use crate::model::claims::Claims;
 use crate::model::names::LineageName;
+use crate::peer::archive::Archive;
+use crate::peer::halt::Halt;
 use crate::peer::node::Node;
+use crate::peer::policy::Grant;
+use crate::peer::settled;
 use crate::sys::bounded;
+use crate::wire::message::Prepare;
 
-/// What a node says of it.
-pub const LOST: &str = "this node's CA store trusts the installed certificate and not this one (of a test CA? or are this \
-                        node's ca-certificates too old?)";
+const MAYBE: &str = "(of a test CA? or are this node's ca-certificates too old?)";
 
-/// Whether the installed certificate of the lineage is trusted here and this one is not.
-pub fn would_be_lost(node: &Node, lineage: &LineageName, bundle: &Bundle) -> bool {
-    let Ok(store) = system_store() else { return false };
-    if trusts(&store, &bundle.files().fullchain) {
-        return false;
+/// Ends here what would take trust from this node's visitors, unless this may be.
+pub fn check(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Result<(), Halt> {
+    match loss(node, request, grant, bundle) {
+        Ok(None) => Ok(()),
+        Ok(Some(what)) | Err(what) => grant.allows_step_back(request, &what),
     }
+}
+
+/// What would be lost, in words; or what kept this node from finding out.
+fn loss(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Result<Option<String>, String> {
+    // What a person let through once stays.
+    if node.is_own() && settled::is(node.state(), &request.lineage, bundle.digest()) {
+        return Ok(None);
+    }
+    let Some(store) = Store::of_system()? else {
+        tracing::warn!("this node has no CA store (ca-certificates): what its visitors trust is not looked at");
+        return Ok(None);
+    };
+    if store.trusts(&bundle.files().fullchain)? {
+        return Ok(None);
+    }
+    let (old, loss) = if node.is_own() {
+        let told = told_last(node, request).map_err(|error| unreadable(&error))?;
+        told.map_or((None, String::new()), |(number, chain)| {
+            let loss = format!(
+                "this node's CA store trusts version {number}, the last that its services were told of, and not this one \
+                 {MAYBE}; certbot's links name it already, so renew without --staging before a service restarts"
+            );
+            (Some(chain), loss)
+        })
+    } else {
+        let chain = chain_of(node, &request.lineage).map_err(|error| unreadable(&error))?;
+        (chain, format!("this node's CA store trusts the installed certificate and not this one {MAYBE}"))
+    };
+    if let Some(old) = &old
+        && store.trusts(old)?
+    {
+        return Ok(Some(loss));
+    }
+    let claims = Claims::read(&bundle.files().fullchain);
+    let claims = match old.and_then(|old| Claims::read(&old)) {
+        Some(had) => claims.map(|claims| claims.beyond(&had)),
+        None => claims,
+    };
+    taken_from_another(node, request, grant, &store, claims.as_ref())
+}
+
+/// Which name of a trusted lineage another one would take, in words.
+fn taken_from_another(
+    node: &Node,
+    request: &Prepare,
+    grant: &Grant,
+    store: &Store,
+    claims: Option<&Claims>,
+) -> Result<Option<String>, String> {
+    for other in others(node, &request.lineage).map_err(|error| unreadable(&error))? {
+        // A key for some lineages only need not hear what else there is.
+        let is_heard = grant.allows_lineage(&other).is_ok();
+        let chain = chain_of(node, &other).map_err(|error| {
+            tracing::warn!(lineage = %other, "cannot compare: {error}");
+            if is_heard { unreadable(&error) } else { unreadable(&"cannot read the certificate of another lineage") }
+        })?;
+        let Some(chain) = chain else { continue };
+        let met = match (claims, Claims::read(&chain)) {
+            (Some(claims), Some(its)) => claims.meeting(&its).map(str::to_owned),
+            _ => Some("a name that cannot be read".into()),
+        };
+        let Some(name) = met else { continue };
+        if store.trusts(&chain)? {
+            let whose = if is_heard { format!("the lineage {other}") } else { "another lineage".into() };
+            return Ok(Some(format!(
+                "this node's CA store trusts the certificate of {whose}, which is for {name} too, and not this one {MAYBE}"
+            )));
+        }
+    }
+    Ok(None)
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> String {
+    format!("{error}; mend it there, so that this certificate can be compared with it")
+}
+
+/// What is installed of a lineage, whoever made it. Only where there is no such file nothing is.
+fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
     let path = node.letsencrypt().path().join("live").join(lineage.as_str()).join(Part::Fullchain.link());
-    let installed = bounded::read_bounded(&path, FILE_AT_MOST).unwrap_or_default();
-    trusts(&store, &String::from_utf8_lossy(&installed))
+    match bounded::read_bounded(&path, FILE_AT_MOST) {
+        Ok(chain) => Ok(Some(String::from_utf8_lossy(&chain).into_owned())),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The other lineages that are installed here.
+fn others(node: &Node, than: &LineageName) -> io::Result<Vec<LineageName>> {
+    let entries = match node.letsencrypt().open_beneath("live") {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?.entries()?,
+    };
+    let names = entries.iter().filter_map(|entry| entry.to_str()?.parse().ok());
+    Ok(names.filter(|name| name != than).collect())
+}
+
+/// The version that the own node's services were brought to last, and its chain: certbot's links name the new one already
+/// and say nothing. Where nothing is noted (a first run), or what is noted is gone, it was the version before.
+fn told_last(node: &Node, request: &Prepare) -> io::Result<Option<(Number, String)>> {
+    let settled = settled::last(node.state(), &request.lineage)?;
+    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(None) };
+    let mut before = None;
+    let mut below = request.number;
+    while let Some(number) = archive.previous(below)? {
+        below = number;
+        let Some(files) = archive.read(number)? else { continue };
+        let is_it = settled == Some(files.digest());
+        let found = (number, files.fullchain);
+        if is_it {
+            return Ok(Some(found));
+        }
+        before.get_or_insert(found);
+        if settled.is_none() {
+            break;
+        }
+    }
+    Ok(before)
 }
 
 /// What the distribution's CA package keeps up to date, wherever this distribution has it.
-fn system_store() -> Result<X509Store, ErrorStack> {
+struct Store {
+    path: PathBuf,
+    anchors: X509Store,
+}
+
+impl Store {
+    /// None where there is none.
+    fn of_system() -> Result<Option<Store>, String> {
+        let Some(path) = openssl_probe::probe().cert_file else { return Ok(None) };
+        let anchors = anchors(&path).map_err(|error| unusable(&path, &error))?;
+        Ok(Some(Store { path, anchors }))
+    }
+
+    /// What is torn serves nobody, so nobody trusts it.
+    fn trusts(&self, fullchain: &str) -> Result<bool, String> {
+        let Ok(certificates) = X509::stack_from_pem(fullchain.as_bytes()) else { return Ok(false) };
+        let mut certificates = certificates.into_iter();
+        let Some(leaf) = certificates.next() else { return Ok(false) };
+        let mut verified = || -> Result<bool, ErrorStack> {
+            let mut chain = Stack::new()?;
+            certificates.try_for_each(|certificate| chain.push(certificate))?;
+            X509StoreContext::new()?.init(&self.anchors, &leaf, &chain, X509StoreContextRef::verify_cert)
+        };
+        verified().map_err(|error| unusable(&self.path, &error))
+    }
+}
+
+fn anchors(file: &Path) -> Result<X509Store, ErrorStack> {
     let mut store = X509StoreBuilder::new()?;
     // Dates are not the question: what has just expired was trusted, and dates of a new one are checked elsewhere.
     store.set_flags(X509VerifyFlags::NO_CHECK_TIME)?;
     store.set_purpose(X509PurposeId::SSL_SERVER)?;
-    if let Some(file) = openssl_probe::probe().cert_file {
-        store.add_lookup(X509Lookup::file())?.load_cert_file(file, SslFiletype::PEM)?;
-    }
+    store.add_lookup(X509Lookup::file())?.load_cert_file(file, SslFiletype::PEM)?;
     Ok(store.build())
 }
 
-fn trusts(store: &X509Store, fullchain: &str) -> bool {
-    let verified = || -> Result<bool, ErrorStack> {
-        let mut certificates = X509::stack_from_pem(fullchain.as_bytes())?.into_iter();
-        let Some(leaf) = certificates.next() else { return Ok(false) };
-        let mut chain = Stack::new()?;
-        certificates.try_for_each(|certificate| chain.push(certificate))?;
-        X509StoreContext::new()?.init(store, &leaf, &chain, X509StoreContextRef::verify_cert)
-    };
-    verified().unwrap_or(false)
+fn unusable(store: &Path, error: &ErrorStack) -> String {
+    let why = error.errors().iter().find_map(openssl::error::Error::reason).unwrap_or("openssl does not say why");
+    let store = store.display();
+    format!(
+        "the CA store {store} cannot be read: {why}; make it anew with 'update-ca-certificates' or 'update-ca-trust'"
+    )
 }

@@ -59,6 +59,7 @@ mod story;
 mod sweep;
 #[cfg(test)]
 mod tree;
+mod trust;
 #[cfg(test)]
 mod unfit;
 #[cfg(test)]
