@@ -97,6 +97,9 @@ fn it_does_not_hear_what_services_say_of_all_their_sites() {
     hears(peer, &lab.deploy(OWN).exits(5).stderr(), &["stuck", withheld, "run there: certcast recover\n"]);
     peer.run(["certcast", "recover"]).exits(5).says(OTHER).says(&format!(".{OWN}.stage-"));
     peer.remove("/run/ill");
+    let plan = lab.resync(&["--dry-run"]).stdout();
+    assert!(plan.contains("would finish or undo what an earlier run left in"), "{plan}");
+    peer.run(["certcast", "recover"]).exits(0);
 
     // Where nothing listens a reload that fails is a note.
     peer.set("service.0.probe", vec!["4444"]);
