@@ -88,8 +88,11 @@ impl Live {
             let Some(part) = Part::ALL.into_iter().find(|part| part.link() == entry) else {
                 return Err(foreign(format!("holds {entry}, which is no file of certbot's")));
             };
-            let Ok(target) = dir.read_link(&*entry) else {
-                return Err(foreign(format!("{entry} is not a link into archive/")));
+            let target = match dir.read_link(&*entry) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    return Err(foreign(format!("{entry} is not a link into archive/")));
+                }
+                target => target?,
             };
             match self.number_in(part, &target) {
                 Some(number) => numbers.push(number),
@@ -146,17 +149,22 @@ impl Live {
     /// may have put a file beside our links in the meantime.
     pub fn undo(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<()> {
         let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
-        let shows = |name: &str, which: Number| matches!(self.number_of(name), Ok(Some(number)) if number == which);
+        // A disk that does not say is no answer: what is exchanged once too often is the new one again.
+        let shows = |name: &str, which: Number| match self.number_of(name) {
+            Ok(number) => Ok(number == Some(which)),
+            Err(LiveError::Foreign(..)) => Ok(false),
+            Err(LiveError::Io(error)) => Err(error),
+        };
         match before {
             Before::Certbot => return Ok(()),
             Before::Nothing if !self.dir.exists(&stage)? && self.dir.exists(visible)? => {
                 self.dir.rename_noreplace(visible, &stage)?;
             }
             // Without anything under the stage's name this is an error: there is nothing to go back to.
-            Before::Foreign if !shows(&stage, to) => self.exchange(&stage, visible)?,
+            Before::Foreign if !shows(&stage, to)? => self.exchange(&stage, visible)?,
             Before::Nothing | Before::Foreign => {}
-            Before::Number(from) if shows(visible, from) => {}
-            Before::Number(from) if shows(&stage, from) => self.exchange(&stage, visible)?,
+            Before::Number(from) if shows(visible, from)? => {}
+            Before::Number(from) if shows(&stage, from)? => self.exchange(&stage, visible)?,
             Before::Number(from) => self.relink(from)?,
         }
         self.dir.sync()

@@ -63,20 +63,30 @@ impl Peer {
         let [old, new] = versions.get_or_init(issue).clone();
         let bench = Peer { lab, scenario, victim, old, new };
         let host = bench.host();
-        let reload =
-            if scenario.reload_fails { r#"["sh", "/etc/sweep/reload"]"# } else { r#"["nginx", "-s", "reload"]"# };
-        let joined = if scenario.joined { "joined = \"/etc/joined/{lineage}.pem\"\n" } else { "" };
+        let reload = if scenario.reload_fails && !scenario.second {
+            r#"["sh", "/etc/sweep/reload"]"#
+        } else {
+            r#"["nginx", "-s", "reload"]"#
+        };
+        let joined = "joined = \"/etc/joined/{lineage}.pem\"\n";
+        let more = match scenario {
+            Scenario { joined: true, .. } => joined.to_owned(),
+            Scenario { second: true, .. } => format!(
+                "[[service]]\nname = \"second\"\ntest = [\"test\", \"-e\", \"{JOINED}\"]\n\
+                 reload = [\"sh\", \"/etc/sweep/second\"]\nprobe = []\n{joined}"
+            ),
+            _ => String::new(),
+        };
         host.configure(&format!(
             "[node]\nname = \"web1\"\n[[service]]\nname = \"nginx\"\ntest = [\"nginx\", \"-t\"]\nreload = {reload}\n\
-             probe = [\"{}:443\"]\n{joined}",
+             probe = [\"{}:443\"]\n{more}",
             host.v4()
         ));
         let shows_new =
             format!("\"$(readlink /etc/letsencrypt/live/{NAME}/cert.pem)\" = ../../archive/{NAME}/cert2.pem");
-        host.write(
-            "/etc/sweep/reload",
-            format!("if [ -e {REFUSE} ] && [ {shows_new} ]; then echo refused; exit 1; fi\nexec nginx -s reload\n"),
-        );
+        let refuse = format!("if [ -e {REFUSE} ] && [ {shows_new} ]; then echo refused; exit 1; fi\n");
+        host.write("/etc/sweep/reload", format!("{refuse}exec nginx -s reload\n"));
+        host.write("/etc/sweep/second", refuse);
         victim::prepare(host);
         host.write("/etc/sweep/naive", naive());
         for (file, content) in bench.new.files() {
@@ -84,8 +94,8 @@ impl Peer {
             host.chmod(&format!("/etc/sweep/{file}2.pem"), if file == "privkey" { 0o600 } else { 0o644 });
         }
         host.configure_site(NAME, &[NAME]);
+        host.mkdir("/etc/joined");
         if scenario.joined {
-            host.mkdir("/etc/joined");
             host.write(
                 "/etc/nginx/conf.d/joined.conf",
                 format!("server {{ listen 444 ssl; ssl_certificate {JOINED}; ssl_certificate_key {JOINED}; }}\n"),
@@ -129,6 +139,10 @@ impl Peer {
             host.write(JOINED, joined(&self.old));
             host.chmod(JOINED, 0o600);
         }
+        if self.scenario.second {
+            host.remove("/etc/joined");
+            host.mkdir("/etc/joined");
+        }
         let running = self.is_running();
         let reloaded = self.host().nginx_reloads() > 0;
         if self.scenario.first {
@@ -138,6 +152,15 @@ impl Peer {
             return;
         }
         host.install(NAME, 1, &self.old);
+        if self.scenario.adopted {
+            for directory in ["live", "archive"] {
+                host.remove(&format!("/etc/letsencrypt/{directory}"));
+            }
+            for (part, content) in self.old.files() {
+                host.write(&format!("/etc/letsencrypt/live/{NAME}/{part}.pem"), content);
+            }
+            host.chmod(&format!("/etc/letsencrypt/live/{NAME}/privkey.pem"), 0o600);
+        }
         if !running && !host.listens(80) {
             host.start_nginx();
         }
@@ -187,7 +210,7 @@ impl Peer {
         };
         until("what it started has ended", || {
             let words: &[&str] = if self.scenario.reload_fails {
-                &["certcast", "nginx -", "/etc/sweep/reload"]
+                &["certcast", "nginx -", "/etc/sweep/reload", "/etc/sweep/second"]
             } else {
                 &["certcast", "nginx -"]
             };
@@ -207,7 +230,7 @@ impl Peer {
             attributes: TreeAttributes { directory: own(0o755), key: own(0o600), public: own(0o644) },
             keep: vec![1.try_into().unwrap(), 2.try_into().unwrap()],
             refuse_missing_names: false,
-            wishes: Wishes::default(),
+            wishes: Wishes { adopt: self.scenario.adopted, ..Wishes::default() },
         };
         let node = "primary".parse::<NodeName>().unwrap();
         let mut stream = Vec::new();

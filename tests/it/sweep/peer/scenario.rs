@@ -16,6 +16,10 @@ pub struct Scenario {
     pub no_exchange: bool,
     /// It is the primary's own node, where certbot has switched its links already.
     pub own: bool,
+    /// `live/NAME` is a directory of files that somebody made; it is taken over.
+    pub adopted: bool,
+    /// A second service is ill before, for want of its joined file, and refuses to reload with the new version.
+    pub second: bool,
     /// The journal is gone after a crash: as if the program wrote none. Nothing to be proven so, but that the sweep sees it.
     pub no_journal: bool,
 }
@@ -28,6 +32,8 @@ pub const RENEWAL: Scenario = Scenario {
     reload_fails: false,
     no_exchange: false,
     own: false,
+    adopted: false,
+    second: false,
     no_journal: false,
 };
 /// Nothing was there before.
@@ -36,7 +42,7 @@ pub const FIRST: Scenario = Scenario { name: "first issue", first: true, ..RENEW
 pub const JOINED: Scenario = Scenario { name: "renewal with a joined file", joined: true, ..RENEWAL };
 
 /// All.
-pub const SCENARIOS: [Scenario; 9] = [
+pub const SCENARIOS: [Scenario; 12] = [
     JOINED,
     Scenario { name: "renewal rolled back", reload_fails: true, ..RENEWAL },
     Scenario { name: "renewal with a joined file rolled back", joined: true, reload_fails: true, ..RENEWAL },
@@ -44,6 +50,9 @@ pub const SCENARIOS: [Scenario; 9] = [
     Scenario { name: "renewal without exchange rolled back", no_exchange: true, reload_fails: true, ..RENEWAL },
     Scenario { name: "first issue without flags of rename", no_exchange: true, ..FIRST },
     FIRST,
+    Scenario { name: "adoption", adopted: true, ..RENEWAL },
+    Scenario { name: "adoption rolled back", adopted: true, reload_fails: true, ..RENEWAL },
+    Scenario { name: "renewal rolled back by a second service", second: true, reload_fails: true, ..RENEWAL },
     Scenario { name: "the own node", own: true, ..JOINED },
     Scenario { name: "the own node rolled back", own: true, reload_fails: true, ..JOINED },
 ];

@@ -71,12 +71,19 @@ fn look(bench: &Peer, faults: &mut Vec<String>, is_settled: bool) -> Option<u32>
             faults.push(format!("{part}.pem does not hold version {number}"));
         }
     }
-    if host.mode(&format!("/etc/letsencrypt/archive/{NAME}/privkey{number}.pem")) != 0o600 {
+    let key = match number {
+        1 if bench.scenario.adopted => format!("{live}/privkey.pem"),
+        _ => format!("/etc/letsencrypt/archive/{NAME}/privkey{number}.pem"),
+    };
+    if host.mode(&key) != 0o600 {
         faults.push("the key's mode is not 0600".into());
     }
     let is_joined = |bundle| host.read(JOINED) == bench::joined(bundle) && host.mode(JOINED) == 0o600;
     if bench.scenario.joined && !is_joined(bundle) && (is_settled || !is_joined(&bench.old)) {
         faults.push("the joined file is of another version".into());
+    }
+    if bench.scenario.second && if number == 1 { host.exists(JOINED) } else { !is_joined(bundle) } {
+        faults.push("the joined file is not as it was, or of another version".into());
     }
     let pair = format!(
         "[ \"$(openssl x509 -in {live}/fullchain.pem -noout -pubkey)\" = \"$(openssl pkey -in {live}/privkey.pem -pubout)\" ]"
@@ -117,6 +124,10 @@ fn number(bench: &Peer, live: &str, faults: &mut Vec<String>) -> Option<u32> {
             return None;
         }
     }
+    let is_link = |name: &String| host.run(["test", "-L", &format!("{live}/{name}")]).status.success();
+    if bench.scenario.adopted && !names.iter().any(is_link) {
+        return Some(1);
+    }
     let number_of = |part: &&str| {
         let target = host.target(&format!("{live}/{part}.pem"));
         let prefix = format!("../../archive/{NAME}/{part}");
@@ -133,7 +144,7 @@ fn number(bench: &Peer, live: &str, faults: &mut Vec<String>) -> Option<u32> {
 fn left_over(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
     let host = bench.host();
     let archive = format!("/etc/letsencrypt/archive/{NAME}");
-    let least = if bench.scenario.first { 2 } else { 1 };
+    let least = if bench.scenario.first || bench.scenario.adopted { 2 } else { 1 };
     let mut wanted: Vec<_> =
         (least..=number.unwrap_or(0)).flat_map(|number| PARTS.map(|part| format!("{part}{number}.pem"))).collect();
     wanted.sort();
@@ -141,9 +152,12 @@ fn left_over(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
     if there != wanted || (number.is_none() && host.exists(&archive)) {
         faults.push(format!("the archive holds {there:?}"));
     }
+    let is_backup =
+        |name: &String| bench.scenario.adopted && number == Some(2) && name.starts_with(&format!(".{NAME}.replaced-"));
     let known = |name: &String| {
-        ["README", NAME, "transaction.lock", "outcomes", "last.json", "written", "settled", "www.site.test.pem"]
-            .contains(&name.as_str())
+        is_backup(name)
+            || ["README", NAME, "transaction.lock", "outcomes", "last.json", "written", "settled", "www.site.test.pem"]
+                .contains(&name.as_str())
     };
     let ours = ["outcomes", "settled", "written"].map(|directory| format!("{STATE}/{directory}"));
     let shared = ["/etc/letsencrypt/live", "/etc/letsencrypt/archive", "/etc/joined", STATE];
