@@ -61,6 +61,9 @@ pub fn find(config_path: &Path, chosen: &[LineageName]) -> Result<Standing, Fail
 
 fn code(rows: &[Row], unfit: bool) -> ExitCode {
     let in_line = rows.iter().filter(|row| row.state == State::InLine).count();
+    if rows.iter().any(|row| matches!(row.state, State::Stuck { .. })) {
+        return ExitCode::Stuck;
+    }
     match (rows.len(), in_line) {
         (0, _) if unfit => ExitCode::Refused,
         (all, some) if all == some && !unfit => ExitCode::Done,
@@ -91,7 +94,7 @@ fn painted(row: &Row, paint: bool) -> String {
 fn colour(row: &Row) -> &'static str {
     match row.state {
         State::InLine => "\x1b[32m",
-        State::Behind | State::Unfinished => "\x1b[33m",
+        State::Behind | State::Unfinished | State::PartlySeen => "\x1b[33m",
         _ => "\x1b[31m",
     }
 }
@@ -115,8 +118,10 @@ fn cells(row: &Row) -> [String; 6] {
 fn served(served: &Served) -> String {
     match served {
         Served { older: 1.., current: 1.., .. } => "in part",
+        Served { current: 1.., missed: Some(_), .. } => "in part",
         Served { older: 1.., .. } => "older",
         Served { current: 1.., .. } => "yes",
+        Served { other: 0, none: 0, unasked: 1.., .. } => "?",
         _ => "no",
     }
     .to_owned()
@@ -131,6 +136,11 @@ pub fn state(row: &Row) -> String {
         State::Stuck { cause } => format!("stuck: {cause}: 'certcast recover' there{since}"),
         State::ServesOlder { place } => {
             format!("an older one is still served by {place}: reload that service there{since}")
+        }
+        State::NotServed { place } => format!("not served: {place}: look at that service there{since}"),
+        State::PartlySeen => {
+            let unasked = row.served.as_ref().map_or(0, |served| served.unasked);
+            format!("the time was up before it was asked at {unasked} places: 'certcast status {}'{since}", row.lineage)
         }
         State::Behind => format!("should be {}: 'certcast resync'{since}", row.expected),
         State::Missing => format!("not there: 'certcast resync'{since}"),

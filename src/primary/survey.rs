@@ -49,7 +49,7 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum State {
-    /// It has the primary's version, and its services show no other one of the lineage.
+    /// It has the primary's version, and its services show it as far as they are probed.
     InLine,
     /// A transaction is under way, or was cut off.
     Unfinished,
@@ -63,6 +63,13 @@ pub enum State {
         /// Which service, for which name and where.
         place: String,
     },
+    /// It has the primary's version, and a service that should show it does not.
+    NotServed {
+        /// Which service, for which name and where, and what it shows.
+        place: String,
+    },
+    /// It has the primary's version, and the time was up before all places were asked what they show.
+    PartlySeen,
     /// It has another version, or the same one in part.
     Behind,
     /// It has none.
@@ -181,13 +188,27 @@ fn tell(row: &mut Row, lineage: &Lineage, survey: &Survey, now: Timestamp) {
         .version
         .is_some_and(|version| version.digest == lineage.digest() && version.number == lineage.number)
     {
-        match &survey.served.example {
-            Some(place) if survey.served.older > 0 => State::ServesOlder { place: place.clone() },
-            _ => State::InLine,
-        }
+        shown(&survey.served)
     } else if survey.certificate.is_some() {
         State::Behind
     } else {
         State::Missing
     };
 }
+
+/// How a node stands that has the primary's version.
+fn shown(served: &Served) -> State {
+    // The count decides: a node that names no place is not in line for that.
+    if served.older > 0 {
+        State::ServesOlder { place: served.example.clone().unwrap_or_else(|| "a service".to_owned()) }
+    } else if let Some(place) = &served.missed {
+        State::NotServed { place: place.clone() }
+    } else if served.unasked > 0 {
+        State::PartlySeen
+    } else {
+        State::InLine
+    }
+}
+
+#[cfg(test)]
+mod tests;
