@@ -38,6 +38,8 @@ pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> 
     }
     if arguments.json {
         report::line(&serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
+    } else if rows.is_empty() && unfit.is_empty() {
+        report::line("there is no lineage to compare");
     } else {
         let paint = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         for line in table(&rows, paint) {
@@ -117,8 +119,7 @@ fn cells(row: &Row) -> [String; 6] {
 
 fn served(served: &Served) -> String {
     match served {
-        Served { older: 1.., current: 1.., .. } => "in part",
-        Served { current: 1.., missed: Some(_), .. } => "in part",
+        Served { older: 1.., current: 1.., .. } | Served { current: 1.., missed: Some(_), .. } => "in part",
         Served { older: 1.., .. } => "older",
         Served { current: 1.., .. } => "yes",
         Served { other: 0, none: 0, unasked: 1.., .. } => "?",
@@ -147,3 +148,6 @@ pub fn state(row: &Row) -> String {
         State::Unknown { cause } => format!("{cause}{since}"),
     }
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -54,8 +54,10 @@ impl Seen<'_> {
     }
 
     fn missed(&self, place: &Expectation, shown: &Shown) -> String {
-        let what = if matches!(shown, Shown::Leaf(_)) { "another certificate" } else { "no certificate" };
-        format!("{} shows {what}", self.at(place))
+        match shown {
+            Shown::Leaf(_) => format!("{} shows another certificate", self.at(place)),
+            _ => format!("{} shows no certificate", self.at(place)),
+        }
     }
 }
 

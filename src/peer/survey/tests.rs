@@ -28,9 +28,12 @@ fn other() -> Shown {
     leaf(b"other")
 }
 
-/// What services show: each with its places, a name and an address.
-fn served(services: &[(&Service, &[(&str, &str, Shown)])]) -> Served {
-    let place = |(name, address, shown): &(&str, &str, Shown)| {
+/// For which name, at which address, and what is shown there.
+type Place<'p> = (&'p str, &'p str, Shown);
+
+/// What services show, each with its places.
+fn served(services: &[(&Service, &[Place<'_>])]) -> Served {
+    let place = |(name, address, shown): &Place<'_>| {
         (Expectation { address: address.parse().unwrap(), name: name.parse().unwrap() }, shown.clone())
     };
     let seen = services.iter().map(|(service, places)| Seen { service, places: places.iter().map(place).collect() });
