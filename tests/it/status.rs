@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Finished, Host, Lab, Validity};
+use crate::lab::{Finished, Host, Lab, Validity, until};
 
 const NAME: &str = "www.site.test";
 
@@ -160,4 +160,65 @@ fn a_receiver_that_does_not_know_the_question_is_named_with_its_version() {
     let said = status(&lab).exits(3);
     assert!(lines(&said)[2].starts_with(&format!("web2 {NAME} ? ? ? 0.0.9 ")), "{said}");
     assert!(lines(&said)[2].contains("unknown variant `survey`"), "{said}");
+}
+
+#[test]
+fn right_files_that_nobody_is_shown_are_not_in_line() {
+    let (lab, _) = Lab::serving(5, NAME);
+    // On web2 another site answers, on web3 it does so on IPv6 alone, web4 is down; web5 is no web server at all.
+    lab["web2"].install("other.test", 1, &lab.bundle(&["other.test"]));
+    lab["web2"].configure_site("other.test", &["other.test"]);
+    lab["web2"].remove(&format!("/etc/nginx/conf.d/{NAME}.conf"));
+    lab["web2"].reload_nginx();
+    lab["web3"].install("other.test", 1, &lab.bundle(&["other.test"]));
+    lab["web3"].configure_site("other.test", &["other.test"]);
+    for (site, listen) in [("other.test", "listen 443 ssl;"), (NAME, "listen [::]:443 ssl;")] {
+        let path = format!("/etc/nginx/conf.d/{site}.conf");
+        lab["web3"].write(&path, lab["web3"].text(&path).replace(listen, ""));
+    }
+    lab["web3"].reload_nginx();
+    lab["web4"].stop_nginx();
+    lab["web5"].stop_nginx();
+    let config = lab["web5"].configuration();
+    lab["web5"].configure(config.split("[[service]]").next().unwrap());
+
+    let said = status(&lab).exits(3);
+    let lines = lines(&said);
+    let line = |node: &str| lines.iter().find(|line| line.starts_with(node)).unwrap();
+    let begin = format!(" no {VERSION} not served: nginx for {NAME} at ");
+    assert!(line("web2").contains(&begin) && line("web2").contains(":443 shows another certificate: "), "{said}");
+    let there = format!("[{}]:443 shows another certificate: look at that service there", lab["web3"].v6());
+    let part = format!(" in part {VERSION} not served: nginx for {NAME} at {there}");
+    assert!(line("web3").ends_with(&part), "{said}");
+    assert!(line("web4").contains(&format!(" no {VERSION} not served: nothing listens for nginx: look at ")), "{said}");
+    assert!(line("web5").ends_with(&format!(" no {VERSION} in line")), "nothing is to be served there: {said}");
+    assert!(line("web1").ends_with(" in line"), "{said}");
+    let states: Vec<_> = rows(&lab).iter().map(|row| row["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(states, ["in-line", "not-served", "not-served", "not-served", "in-line"]);
+
+    lab.primary().mkdir("/root/metrics");
+    let said = lab.primary().run(["certcast", "check", "--metrics", "/root/metrics/certcast.prom"]).exits(1);
+    assert!(said.stdout().contains(" | total=5 out_of_line=3;0 "), "{said}");
+    let metrics = lab.primary().text("/root/metrics/certcast.prom");
+    let in_line = |node: &str| metrics.contains(&format!("certcast_in_line{{node=\"{node}\",lineage=\"{NAME}\"}} 1\n"));
+    assert_eq!(["web1", "web2", "web3", "web4", "web5"].map(in_line), [true, false, false, false, true], "{metrics}");
+}
+
+#[test]
+fn a_listener_that_never_answers_leaves_the_truth_open() {
+    let (lab, _) = Lab::serving(2, NAME);
+    lab["web2"].stop_nginx();
+    // As many places as keep a look busy until its time is up.
+    let silent = "import socket, time\nheld = []\nfor port in range(5000, 5100):\n    s = socket.socket()\n    \
+                  s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    s.bind(('127.0.0.1', port))\n    s.listen(64)\n    \
+                  held.append(s)\nprint('up', flush=True)\ntime.sleep(600)\n";
+    lab["web2"].write("/root/silent.py", silent);
+    let listeners = lab["web2"].spawn(["python3", "/root/silent.py"]);
+    until("it listens", || listeners.stdout_so_far().contains("up"));
+    let places: Vec<String> = (5000..5100).map(|port| format!("127.0.0.1:{port}")).collect();
+    lab["web2"].set("service.0.probe", places);
+    let said = status(&lab).exits(3);
+    assert!(lines(&said)[2].contains("the time was up before it was asked at "), "{said}");
+    assert!(lines(&said)[1].ends_with(" in line"), "{said}");
+    listeners.kill();
 }
