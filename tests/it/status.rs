@@ -1,8 +1,10 @@
 //! `status`: the truth about every node, and nothing touched.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::lab::{Finished, Host, Lab, Validity, until};
+use crate::lab::{Finished, Host, Lab, Running, Validity, until};
 
 const NAME: &str = "www.site.test";
 
@@ -204,21 +206,61 @@ fn right_files_that_nobody_is_shown_are_not_in_line() {
     assert_eq!(["web1", "web2", "web3", "web4", "web5"].map(in_line), [true, false, false, false, true], "{metrics}");
 }
 
+/// Listeners that take connections and never answer: as many as keep a look busy until its time is up.
+const SILENT: &str = "import socket, time\nheld = []\nfor port in range(5000, 5100):\n    s = socket.socket()\n    \
+                  s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    s.bind(('127.0.0.1', port))\n    s.listen(64)\n    \
+                  held.append(s)\nprint('up', flush=True)\ntime.sleep(600)\n";
+
+fn silent_places() -> Vec<String> {
+    (5000..5100).map(|port| format!("127.0.0.1:{port}")).collect()
+}
+
 #[test]
 fn a_listener_that_never_answers_leaves_the_truth_open() {
     let (lab, _) = Lab::serving(2, NAME);
     lab["web2"].stop_nginx();
-    // As many places as keep a look busy until its time is up.
-    let silent = "import socket, time\nheld = []\nfor port in range(5000, 5100):\n    s = socket.socket()\n    \
-                  s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    s.bind(('127.0.0.1', port))\n    s.listen(64)\n    \
-                  held.append(s)\nprint('up', flush=True)\ntime.sleep(600)\n";
-    lab["web2"].write("/root/silent.py", silent);
+    lab["web2"].write("/root/silent.py", SILENT);
     let listeners = lab["web2"].spawn(["python3", "/root/silent.py"]);
     until("it listens", || listeners.stdout_so_far().contains("up"));
-    let places: Vec<String> = (5000..5100).map(|port| format!("127.0.0.1:{port}")).collect();
-    lab["web2"].set("service.0.probe", places);
+    lab["web2"].set("service.0.probe", silent_places());
     let said = status(&lab).exits(3);
     assert!(lines(&said)[2].contains("the time was up before it was asked at "), "{said}");
     assert!(lines(&said)[1].ends_with(" in line"), "{said}");
     listeners.kill();
+}
+
+#[test]
+fn a_rollout_under_way_holds_no_status_up_and_no_status_a_rollout() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let locks =
+        [(lab.primary(), "delivery.lock"), (lab.primary(), "transaction.lock"), (&lab["web2"], "transaction.lock")];
+    let holders: Vec<_> = locks
+        .iter()
+        .map(|(host, lock)| {
+            let path = format!("/var/lib/certcast/{lock}");
+            assert!(host.exists(&path), "{path}");
+            let holder = host.spawn(["flock", "--no-fork", &path, "sh", "-c", "echo held; exec sleep 600"]);
+            until("it is held", || holder.stdout_so_far().contains("held"));
+            holder
+        })
+        .collect();
+    lab.primary().command(["certcast", "status"]).deadline(Duration::from_secs(15)).run().exits(0);
+    holders.into_iter().for_each(Running::kill);
+
+    // A status that waits for a peer's slow service.
+    lab["web2"].write("/root/silent.py", SILENT);
+    let listeners = lab["web2"].spawn(["python3", "/root/silent.py"]);
+    until("it listens", || listeners.stdout_so_far().contains("up"));
+    let config = lab["web2"].configuration();
+    lab["web2"].set("service.0.probe", silent_places());
+    let mut waiting = lab.primary().spawn(["certcast", "status"]);
+    until("it is asked", || !lab["web2"].processes("certcast receive").is_empty());
+    std::thread::sleep(Duration::from_millis(500));
+    lab["web2"].configure(&config);
+    let new = lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).ok();
+    assert!(waiting.is_running(), "it did not wait");
+    lab["web2"].serves(&lab, NAME, &new);
+    listeners.kill();
+    waiting.kill();
 }
