@@ -1,6 +1,7 @@
 //! How every node stands to the primary's lineages: asked, compared, and nothing changed.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -83,7 +84,14 @@ pub enum State {
 
 /// Asks all nodes at once; rows in the order of nodes, then of lineages. Lineages that are not for a node have no row there.
 pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> io::Result<Vec<Row>> {
-    let places = Places::new(courier.config.deploy.parallel);
+    let parallel = courier.config.deploy.parallel;
+    let places = Places::new(parallel);
+    // Those who have not had their turn. One that says nothing must not use up the time of all who wait for its place.
+    let to_come = AtomicUsize::new(courier.fleet.all().count());
+    let turn = || {
+        let rounds = to_come.fetch_sub(1, Ordering::Relaxed).div_ceil(parallel).max(1);
+        deadline.at_most(deadline.left() / u32::try_from(rounds).unwrap_or(u32::MAX))
+    };
     let now = Timestamp::now();
     let rows = for_each(courier.fleet.all().collect(), |member| {
         let is_own = member.name == courier.fleet.own.name;
@@ -93,9 +101,10 @@ pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> 
         };
         let names: Vec<_> = wanted.iter().map(name).collect();
         if names.is_empty() {
+            to_come.fetch_sub(1, Ordering::Relaxed);
             return Vec::new();
         }
-        let answer = places.with(|| ask(courier, member, &names, deadline));
+        let answer = places.with(|| ask(courier, member, &names, turn()));
         let rows =
             wanted.into_iter().zip(&names).map(|(lineage, name)| row(courier, member, lineage, name, &answer, now));
         rows.collect()

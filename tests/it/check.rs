@@ -52,6 +52,8 @@ fn the_line_and_the_code_say_how_bad_it_is() {
     lab.primary().set("deploy.lineages", vec!["nothing"]);
     let said = line(&check(&lab, &[]).exits(3));
     assert!(said.starts_with("CERTCAST UNKNOWN - there is no lineage to compare | total=0 "), "{said}");
+    let said = lab.primary().run(["certcast", "status"]).exits(0);
+    assert_eq!(said.stdout(), "there is no lineage to compare\n", "{said}");
     let said = line(&check(&lab, &["--config", "/nowhere"]).exits(3));
     assert!(said.starts_with("CERTCAST UNKNOWN - /nowhere"), "{said}");
 }

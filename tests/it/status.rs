@@ -264,3 +264,15 @@ fn a_rollout_under_way_holds_no_status_up_and_no_status_a_rollout() {
     listeners.kill();
     waiting.kill();
 }
+
+#[test]
+fn a_node_that_says_nothing_takes_no_other_ones_turn() {
+    let (lab, _) = Lab::serving(4, NAME);
+    lab.primary().set("deploy.parallel", 1);
+    lab["web2"].write("/usr/local/bin/mute", "#!/bin/sh\nexec sleep 600\n");
+    lab["web2"].chmod("/usr/local/bin/mute", 0o755);
+    lab["web2"].authorize_only(&lab.identity(), crate::lab::Grant::Forced("/usr/local/bin/mute"));
+    let said = status(&lab).exits(3);
+    let well: Vec<_> = lines(&said).into_iter().filter(|line| line.ends_with(" in line")).collect();
+    assert_eq!(well.len(), 3, "{said}");
+}
