@@ -28,12 +28,15 @@ pub enum Verdict {
     Unknown = 3,
 }
 
+/// Monitoring cuts a long line off, and with it what stands at its end: the performance data.
+const SHOWN_AT_MOST: usize = 10;
+
 /// Never fails otherwise than by its verdict.
 pub fn run(config_path: &Path, arguments: &Check) -> Verdict {
     match try_run(config_path, arguments) {
         Ok(verdict) => verdict,
         Err(failure) => {
-            report::line(&format!("CERTCAST UNKNOWN - {}", failure.text().replace(['\n', '|'], " ")));
+            report::line(&format!("CERTCAST UNKNOWN - {}", plain(&failure.text())));
             Verdict::Unknown
         }
     }
@@ -41,22 +44,32 @@ pub fn run(config_path: &Path, arguments: &Check) -> Verdict {
 
 fn try_run(config_path: &Path, arguments: &Check) -> Result<Verdict, Failure> {
     let standing = status::find(config_path, &arguments.lineages)?;
-    if let Some(path) = &arguments.metrics {
-        let attributes = Attributes { mode: 0o644, owner: None };
-        atomic::replace_path(path, metrics::text(&standing.rows).as_bytes(), &attributes)
-            .with_context(|| format!("cannot write the metrics to {}", path.display()))?;
-    }
+    let written = arguments.metrics.as_ref().map_or(Ok(()), |path| write_metrics(path, &standing));
+    let (verdict, line) = told(&standing, written.err(), arguments);
+    report::line(&line);
+    Ok(verdict)
+}
+
+fn write_metrics(path: &Path, standing: &Standing) -> anyhow::Result<()> {
+    let attributes = Attributes { mode: 0o644, owner: None };
+    let text = metrics::text(&standing.rows, standing.unfit.len());
+    atomic::replace_path(path, text.as_bytes(), &attributes)
+        .with_context(|| format!("cannot write the metrics to {}", path.display()))
+}
+
+fn told(standing: &Standing, unwritten: Option<anyhow::Error>, arguments: &Check) -> (Verdict, String) {
     let mut found: Vec<(Verdict, String)> = standing.rows.iter().filter_map(|row| trouble(row, arguments)).collect();
     found.extend(standing.unfit.iter().map(|cause| (Verdict::Critical, cause.clone())));
-    if found.is_empty() && standing.rows.is_empty() {
+    // It must not hide how the nodes stand, which was found out.
+    found.extend(unwritten.map(|error| (Verdict::Warning, format!("{error:#}"))));
+    if standing.rows.is_empty() && standing.unfit.is_empty() {
         // A wrong directory looks just so, and must not look well.
         found.push((Verdict::Unknown, "there is no lineage to compare".to_owned()));
     }
     // The worst first: monitoring may cut the line off.
     found.sort_by_key(|(verdict, _)| std::cmp::Reverse(*verdict));
     let verdict = found.first().map_or(Verdict::Ok, |(verdict, _)| *verdict);
-    report::line(&line(&standing, verdict, &found, arguments));
-    Ok(verdict)
+    (verdict, line(standing, verdict, &found, arguments))
 }
 
 /// What is wrong with a row; nothing where all is well.
@@ -91,7 +104,13 @@ fn line(standing: &Standing, verdict: Verdict, found: &[(Verdict, String)], argu
     let mut text = format!("CERTCAST {word} - ");
     match found {
         [] => _ = write!(text, "{} in line", rows.len()),
-        some => text += &some.iter().map(|(_, words)| words.replace('|', " ")).collect::<Vec<_>>().join("; "),
+        some => {
+            let shown = &some[..some.len().min(SHOWN_AT_MOST)];
+            text += &shown.iter().map(|(_, words)| plain(words)).collect::<Vec<_>>().join("; ");
+            if shown.len() < some.len() {
+                _ = write!(text, "; {} more: 'certcast status'", some.len() - shown.len());
+            }
+        }
     }
     _ = write!(text, " | total={} out_of_line={out_of_line};0", rows.len());
     for lineage in &standing.lineages {
@@ -104,3 +123,11 @@ fn line(standing: &Standing, verdict: Verdict, found: &[(Verdict, String)], argu
     }
     text
 }
+
+/// One line, without what begins the performance data.
+fn plain(words: &str) -> String {
+    words.replace(['\n', '|'], " ")
+}
+
+#[cfg(test)]
+mod tests;

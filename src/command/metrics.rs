@@ -15,12 +15,10 @@ const METRICS: [(&str, &str, Value); 5] = [
         "The end of the validity of the certificate that the node has.",
         |row| row.not_after.map(Timestamp::as_second),
     ),
-    ("certcast_in_line", "1 when the node has and serves the primary's version.", |row| {
+    ("certcast_in_line", "1 when the node has the primary's version and serves it wherever it is probed.", |row| {
         Some(i64::from(row.state == State::InLine))
     }),
-    ("certcast_reached", "1 when the node answered.", |row| {
-        Some(i64::from(!matches!(row.state, State::Unknown { .. })))
-    }),
+    ("certcast_reached", "1 when certcast on the node answered.", |row| Some(i64::from(row.receiver.is_some()))),
     (
         "certcast_pending_since_timestamp_seconds",
         "Since when deliveries to the node fail; absent when they do not.",
@@ -31,9 +29,12 @@ const METRICS: [(&str, &str, Value); 5] = [
     }),
 ];
 
-/// All metrics of all rows.
-pub fn text(rows: &[Row]) -> String {
-    let mut text = String::new();
+/// All metrics of all rows, and how many lineages could not be compared: those have no row that could show it.
+pub fn text(rows: &[Row], unfit: usize) -> String {
+    let mut text = format!(
+        "# HELP certcast_unfit_lineages How many lineages of the primary are not fit to be sent.\n\
+         # TYPE certcast_unfit_lineages gauge\ncertcast_unfit_lineages {unfit}\n"
+    );
     for (name, help, value) in METRICS {
         _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for row in rows {
@@ -50,3 +51,6 @@ pub fn text(rows: &[Row]) -> String {
 fn label(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
+
+#[cfg(test)]
+mod tests;

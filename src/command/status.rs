@@ -38,6 +38,8 @@ pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> 
     }
     if arguments.json {
         report::line(&serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
+    } else if rows.is_empty() && unfit.is_empty() {
+        report::line("there is no lineage to compare");
     } else {
         let paint = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         for line in table(&rows, paint) {
@@ -61,6 +63,9 @@ pub fn find(config_path: &Path, chosen: &[LineageName]) -> Result<Standing, Fail
 
 fn code(rows: &[Row], unfit: bool) -> ExitCode {
     let in_line = rows.iter().filter(|row| row.state == State::InLine).count();
+    if rows.iter().any(|row| matches!(row.state, State::Stuck { .. })) {
+        return ExitCode::Stuck;
+    }
     match (rows.len(), in_line) {
         (0, _) if unfit => ExitCode::Refused,
         (all, some) if all == some && !unfit => ExitCode::Done,
@@ -91,7 +96,7 @@ fn painted(row: &Row, paint: bool) -> String {
 fn colour(row: &Row) -> &'static str {
     match row.state {
         State::InLine => "\x1b[32m",
-        State::Behind | State::Unfinished => "\x1b[33m",
+        State::Behind | State::Unfinished | State::PartlySeen => "\x1b[33m",
         _ => "\x1b[31m",
     }
 }
@@ -114,9 +119,10 @@ fn cells(row: &Row) -> [String; 6] {
 
 fn served(served: &Served) -> String {
     match served {
-        Served { older: 1.., current: 1.., .. } => "in part",
+        Served { older: 1.., current: 1.., .. } | Served { current: 1.., missed: Some(_), .. } => "in part",
         Served { older: 1.., .. } => "older",
         Served { current: 1.., .. } => "yes",
+        Served { other: 0, none: 0, unasked: 1.., .. } => "?",
         _ => "no",
     }
     .to_owned()
@@ -132,8 +138,16 @@ pub fn state(row: &Row) -> String {
         State::ServesOlder { place } => {
             format!("an older one is still served by {place}: reload that service there{since}")
         }
+        State::NotServed { place } => format!("not served: {place}: look at that service there{since}"),
+        State::PartlySeen => {
+            let unasked = row.served.as_ref().map_or(0, |served| served.unasked);
+            format!("the time was up before it was asked at {unasked} places: 'certcast status {}'{since}", row.lineage)
+        }
         State::Behind => format!("should be {}: 'certcast resync'{since}", row.expected),
         State::Missing => format!("not there: 'certcast resync'{since}"),
         State::Unknown { cause } => format!("{cause}{since}"),
     }
 }
+
+#[cfg(test)]
+pub mod tests;

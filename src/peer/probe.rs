@@ -48,6 +48,8 @@ pub enum Shown {
     NoCertificate(String),
     /// Nothing listens.
     NoListener,
+    /// The time was up before it could be asked.
+    NotAsked,
 }
 
 /// The addresses at which a service's probes look: a port alone stands for every address of this node.
@@ -65,11 +67,15 @@ pub fn places(service: &Service) -> Vec<SocketAddr> {
     places.into_iter().collect()
 }
 
-/// What is shown at each place for each name. A place without a listener is asked only once.
+/// What is shown at each place for each name. A place without a listener is asked only once, and is not among them.
 pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> Vec<(Expectation, Shown)> {
-    let listening = in_parallel(places, |&address| connect(address, deadline).is_ok().then_some(address));
+    // Where the time ran out nobody knows whether something listens.
+    let may_listen = |&address: &SocketAddr| {
+        let listens = deadline.has_passed() || connect(address, deadline).is_ok() || deadline.has_passed();
+        listens.then_some(address)
+    };
     let names = &names[..names.len().min(NAMES_AT_MOST)];
-    let pairs: Vec<_> = listening
+    let pairs: Vec<_> = in_parallel(places, may_listen)
         .into_iter()
         .flatten()
         .flat_map(|address| names.iter().map(move |name| Expectation { address, name: name.clone() }))
@@ -77,10 +83,15 @@ pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> 
     let client = Client::new();
     // A worker on its way out, or a busy machine, may fail one handshake. What is not seen here is not expected
     // afterwards, so a regression at that place would go unnoticed: it is asked again.
-    in_parallel(&pairs, |pair| match client.handshake(pair, deadline) {
-        Shown::NoCertificate(_) | Shown::NoListener if !deadline.has_passed() => {
+    let handshake = |pair: &Expectation| match client.handshake(pair, deadline) {
+        // It was cut short.
+        Shown::NoCertificate(_) | Shown::NoListener if deadline.has_passed() => Shown::NotAsked,
+        shown => shown,
+    };
+    in_parallel(&pairs, |pair| match handshake(pair) {
+        Shown::NoCertificate(_) | Shown::NoListener => {
             thread::sleep(PAUSE.min(deadline.left()));
-            (pair.clone(), client.handshake(pair, deadline))
+            (pair.clone(), handshake(pair))
         }
         shown => (pair.clone(), shown),
     })
@@ -133,7 +144,7 @@ impl Client {
 
     fn handshake(&self, pair: &Expectation, deadline: Deadline) -> Shown {
         if deadline.has_passed() {
-            return Shown::NoCertificate("the time was up before it was asked".into());
+            return Shown::NotAsked;
         }
         let limit = deadline.at_most(HANDSHAKE);
         let Ok(stream) = connect(pair.address, limit) else { return Shown::NoListener };

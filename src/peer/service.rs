@@ -117,6 +117,7 @@ fn told(shown: &Shown) -> String {
         Shown::Leaf(leaf) => format!("still another certificate is served (sha256 {leaf})"),
         Shown::NoCertificate(why) => format!("no certificate is served any more: {why}"),
         Shown::NoListener => "nothing listens any more".into(),
+        Shown::NotAsked => "the time was up before it was asked".into(),
     }
 }
 

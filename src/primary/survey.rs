@@ -1,6 +1,7 @@
 //! How every node stands to the primary's lineages: asked, compared, and nothing changed.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -49,7 +50,7 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum State {
-    /// It has the primary's version, and its services show no other one of the lineage.
+    /// It has the primary's version, and its services show it as far as they are probed.
     InLine,
     /// A transaction is under way, or was cut off.
     Unfinished,
@@ -63,6 +64,13 @@ pub enum State {
         /// Which service, for which name and where.
         place: String,
     },
+    /// It has the primary's version, and a service that should show it does not.
+    NotServed {
+        /// Which service, for which name and where, and what it shows.
+        place: String,
+    },
+    /// It has the primary's version, and the time was up before all places were asked what they show.
+    PartlySeen,
     /// It has another version, or the same one in part.
     Behind,
     /// It has none.
@@ -76,7 +84,14 @@ pub enum State {
 
 /// Asks all nodes at once; rows in the order of nodes, then of lineages. Lineages that are not for a node have no row there.
 pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> io::Result<Vec<Row>> {
-    let places = Places::new(courier.config.deploy.parallel);
+    let parallel = courier.config.deploy.parallel;
+    let places = Places::new(parallel);
+    // Those who have not had their turn. One that says nothing must not use up the time of all who wait for its place.
+    let to_come = AtomicUsize::new(courier.fleet.all().count());
+    let turn = || {
+        let rounds = to_come.fetch_sub(1, Ordering::Relaxed).div_ceil(parallel).max(1);
+        deadline.at_most(deadline.left() / u32::try_from(rounds).unwrap_or(u32::MAX))
+    };
     let now = Timestamp::now();
     let rows = for_each(courier.fleet.all().collect(), |member| {
         let is_own = member.name == courier.fleet.own.name;
@@ -86,9 +101,10 @@ pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> 
         };
         let names: Vec<_> = wanted.iter().map(name).collect();
         if names.is_empty() {
+            to_come.fetch_sub(1, Ordering::Relaxed);
             return Vec::new();
         }
-        let answer = places.with(|| ask(courier, member, &names, deadline));
+        let answer = places.with(|| ask(courier, member, &names, turn()));
         let rows =
             wanted.into_iter().zip(&names).map(|(lineage, name)| row(courier, member, lineage, name, &answer, now));
         rows.collect()
@@ -181,13 +197,27 @@ fn tell(row: &mut Row, lineage: &Lineage, survey: &Survey, now: Timestamp) {
         .version
         .is_some_and(|version| version.digest == lineage.digest() && version.number == lineage.number)
     {
-        match &survey.served.example {
-            Some(place) if survey.served.older > 0 => State::ServesOlder { place: place.clone() },
-            _ => State::InLine,
-        }
+        shown(&survey.served)
     } else if survey.certificate.is_some() {
         State::Behind
     } else {
         State::Missing
     };
 }
+
+/// How a node stands that has the primary's version.
+fn shown(served: &Served) -> State {
+    // The count decides: a node that names no place is not in line for that.
+    if served.older > 0 {
+        State::ServesOlder { place: served.example.clone().unwrap_or_else(|| "a service".to_owned()) }
+    } else if let Some(place) = &served.missed {
+        State::NotServed { place: place.clone() }
+    } else if served.unasked > 0 {
+        State::PartlySeen
+    } else {
+        State::InLine
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -40,10 +40,16 @@ pub struct Served {
     pub older: u32,
     /// A certificate that is none of this lineage's: a name that is not hosted there.
     pub other: u32,
-    /// No certificate.
+    /// No certificate; once for a service of which nothing listens.
     pub none: u32,
+    /// Not asked: the time was up.
+    pub unasked: u32,
     /// Which service shows an older one, for which name and where: one of them.
     pub example: Option<String>,
+    /// Where neither it nor an older one is shown, although it is expected there: one such place, with what is shown.
+    ///
+    /// The counts do not tell that: a service may well have nothing to do with this lineage.
+    pub missed: Option<String>,
 }
 
 impl Survey {
@@ -51,6 +57,7 @@ impl Survey {
     #[must_use]
     pub fn harmless(mut self) -> Self {
         self.served.example = self.served.example.map(|example| escaped(&example));
+        self.served.missed = self.served.missed.map(|missed| escaped(&missed));
         self
     }
 }

@@ -38,13 +38,22 @@ fn the_line_and_the_code_say_how_bad_it_is() {
     assert!(said.starts_with("CERTCAST CRITICAL - ") && said.ends_with(";40:;30:"), "{said}");
     line(&check(&lab, &["--warning", "10"]).exits(0));
 
+    // Metrics that cannot be written are one trouble more, and hide none.
+    let said = line(&check(&lab, &["--warning", "10", "--metrics", "/nowhere/certcast.prom"]).exits(1));
+    assert!(said.starts_with("CERTCAST WARNING - cannot write the metrics to /nowhere/certcast.prom: "), "{said}");
+    line(&check(&lab, &["--warning", "40", "--critical", "30", "--metrics", "/nowhere/certcast.prom"]).exits(2));
+
     // What the primary has is unfit; and what cannot be found out is said where monitoring looks.
     lab.primary().write("/etc/letsencrypt/archive/www.site.test/privkey2.pem", "");
-    let said = line(&check(&lab, &[]).exits(2));
+    lab.primary().mkdir("/root/metrics");
+    let said = line(&check(&lab, &["--metrics", METRICS]).exits(2));
     assert!(said.contains("privkey.pem is empty"), "{said}");
+    assert!(lab.primary().text(METRICS).contains("\ncertcast_unfit_lineages 1\n"), "{}", lab.primary().text(METRICS));
     lab.primary().set("deploy.lineages", vec!["nothing"]);
     let said = line(&check(&lab, &[]).exits(3));
     assert!(said.starts_with("CERTCAST UNKNOWN - there is no lineage to compare | total=0 "), "{said}");
+    let said = lab.primary().run(["certcast", "status"]).exits(0);
+    assert_eq!(said.stdout(), "there is no lineage to compare\n", "{said}");
     let said = line(&check(&lab, &["--config", "/nowhere"]).exits(3));
     assert!(said.starts_with("CERTCAST UNKNOWN - /nowhere"), "{said}");
 }

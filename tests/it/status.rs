@@ -1,8 +1,10 @@
 //! `status`: the truth about every node, and nothing touched.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::lab::{Finished, Host, Lab, Validity};
+use crate::lab::{Finished, Host, Lab, Running, Validity, until};
 
 const NAME: &str = "www.site.test";
 
@@ -160,4 +162,117 @@ fn a_receiver_that_does_not_know_the_question_is_named_with_its_version() {
     let said = status(&lab).exits(3);
     assert!(lines(&said)[2].starts_with(&format!("web2 {NAME} ? ? ? 0.0.9 ")), "{said}");
     assert!(lines(&said)[2].contains("unknown variant `survey`"), "{said}");
+}
+
+#[test]
+fn right_files_that_nobody_is_shown_are_not_in_line() {
+    let (lab, _) = Lab::serving(5, NAME);
+    // On web2 another site answers, on web3 it does so on IPv6 alone, web4 is down; web5 is no web server at all.
+    lab["web2"].install("other.test", 1, &lab.bundle(&["other.test"]));
+    lab["web2"].configure_site("other.test", &["other.test"]);
+    lab["web2"].remove(&format!("/etc/nginx/conf.d/{NAME}.conf"));
+    lab["web2"].reload_nginx();
+    lab["web3"].install("other.test", 1, &lab.bundle(&["other.test"]));
+    lab["web3"].configure_site("other.test", &["other.test"]);
+    for (site, listen) in [("other.test", "listen 443 ssl;"), (NAME, "listen [::]:443 ssl;")] {
+        let path = format!("/etc/nginx/conf.d/{site}.conf");
+        lab["web3"].write(&path, lab["web3"].text(&path).replace(listen, ""));
+    }
+    lab["web3"].reload_nginx();
+    lab["web4"].stop_nginx();
+    lab["web5"].stop_nginx();
+    let config = lab["web5"].configuration();
+    lab["web5"].configure(config.split("[[service]]").next().unwrap());
+
+    let said = status(&lab).exits(3);
+    let lines = lines(&said);
+    let line = |node: &str| lines.iter().find(|line| line.starts_with(node)).unwrap();
+    let begin = format!(" no {VERSION} not served: nginx for {NAME} at ");
+    assert!(line("web2").contains(&begin) && line("web2").contains(":443 shows another certificate: "), "{said}");
+    let there = format!("[{}]:443 shows another certificate: look at that service there", lab["web3"].v6());
+    let part = format!(" in part {VERSION} not served: nginx for {NAME} at {there}");
+    assert!(line("web3").ends_with(&part), "{said}");
+    assert!(line("web4").contains(&format!(" no {VERSION} not served: nothing listens for nginx: look at ")), "{said}");
+    assert!(line("web5").ends_with(&format!(" no {VERSION} in line")), "nothing is to be served there: {said}");
+    assert!(line("web1").ends_with(" in line"), "{said}");
+    let states: Vec<_> = rows(&lab).iter().map(|row| row["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(states, ["in-line", "not-served", "not-served", "not-served", "in-line"]);
+
+    lab.primary().mkdir("/root/metrics");
+    let said = lab.primary().run(["certcast", "check", "--metrics", "/root/metrics/certcast.prom"]).exits(1);
+    assert!(said.stdout().contains(" | total=5 out_of_line=3;0 "), "{said}");
+    let metrics = lab.primary().text("/root/metrics/certcast.prom");
+    let in_line = |node: &str| metrics.contains(&format!("certcast_in_line{{node=\"{node}\",lineage=\"{NAME}\"}} 1\n"));
+    assert_eq!(["web1", "web2", "web3", "web4", "web5"].map(in_line), [true, false, false, false, true], "{metrics}");
+}
+
+/// Listeners that take connections and never answer: as many as keep a look busy until its time is up.
+const SILENT: &str = "import socket, time\nheld = []\nfor port in range(5000, 5100):\n    s = socket.socket()\n    \
+                  s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    s.bind(('127.0.0.1', port))\n    s.listen(64)\n    \
+                  held.append(s)\nprint('up', flush=True)\ntime.sleep(600)\n";
+
+fn silent_places() -> Vec<String> {
+    (5000..5100).map(|port| format!("127.0.0.1:{port}")).collect()
+}
+
+#[test]
+fn a_listener_that_never_answers_leaves_the_truth_open() {
+    let (lab, _) = Lab::serving(2, NAME);
+    lab["web2"].stop_nginx();
+    lab["web2"].write("/root/silent.py", SILENT);
+    let listeners = lab["web2"].spawn(["python3", "/root/silent.py"]);
+    until("it listens", || listeners.stdout_so_far().contains("up"));
+    lab["web2"].set("service.0.probe", silent_places());
+    let said = status(&lab).exits(3);
+    assert!(lines(&said)[2].contains("the time was up before it was asked at "), "{said}");
+    assert!(lines(&said)[1].ends_with(" in line"), "{said}");
+    listeners.kill();
+}
+
+#[test]
+fn a_rollout_under_way_holds_no_status_up_and_no_status_a_rollout() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let locks =
+        [(lab.primary(), "delivery.lock"), (lab.primary(), "transaction.lock"), (&lab["web2"], "transaction.lock")];
+    let holders: Vec<_> = locks
+        .iter()
+        .map(|(host, lock)| {
+            let path = format!("/var/lib/certcast/{lock}");
+            assert!(host.exists(&path), "{path}");
+            let holder = host.spawn(["flock", "--no-fork", &path, "sh", "-c", "echo held; exec sleep 600"]);
+            until("it is held", || holder.stdout_so_far().contains("held"));
+            holder
+        })
+        .collect();
+    lab.primary().command(["certcast", "status"]).deadline(Duration::from_secs(15)).run().exits(0);
+    holders.into_iter().for_each(Running::kill);
+
+    // A status that waits for a peer's slow service.
+    lab["web2"].write("/root/silent.py", SILENT);
+    let listeners = lab["web2"].spawn(["python3", "/root/silent.py"]);
+    until("it listens", || listeners.stdout_so_far().contains("up"));
+    let config = lab["web2"].configuration();
+    lab["web2"].set("service.0.probe", silent_places());
+    let mut waiting = lab.primary().spawn(["certcast", "status"]);
+    until("it is asked", || !lab["web2"].processes("certcast receive").is_empty());
+    std::thread::sleep(Duration::from_millis(500));
+    lab["web2"].configure(&config);
+    let new = lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).ok();
+    assert!(waiting.is_running(), "it did not wait");
+    lab["web2"].serves(&lab, NAME, &new);
+    listeners.kill();
+    waiting.kill();
+}
+
+#[test]
+fn a_node_that_says_nothing_takes_no_other_ones_turn() {
+    let (lab, _) = Lab::serving(4, NAME);
+    lab.primary().set("deploy.parallel", 1);
+    lab["web2"].write("/usr/local/bin/mute", "#!/bin/sh\nexec sleep 600\n");
+    lab["web2"].chmod("/usr/local/bin/mute", 0o755);
+    lab["web2"].authorize_only(&lab.identity(), crate::lab::Grant::Forced("/usr/local/bin/mute"));
+    let said = status(&lab).exits(3);
+    let well: Vec<_> = lines(&said).into_iter().filter(|line| line.ends_with(" in line")).collect();
+    assert_eq!(well.len(), 3, "{said}");
 }

@@ -116,3 +116,14 @@ fn what_fails_once_is_looked_at_again() {
     let shown = look(&[place.address], std::slice::from_ref(&place.name), seconds(20));
     assert_eq!(shown, [(place, Shown::Leaf(leaf))]);
 }
+
+#[test]
+fn what_there_was_no_time_for_is_said_and_costs_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    let names = std::slice::from_ref(&place.name);
+    let not_asked = [(place.clone(), Shown::NotAsked)];
+    assert_eq!(look(&[place.address], names, Deadline::after(Duration::ZERO)), not_asked);
+    // It listens and says nothing: the look is cut short.
+    assert_eq!(look(&[place.address], names, Deadline::after(Duration::from_millis(100))), not_asked);
+}

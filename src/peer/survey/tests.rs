@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use super::*;
+
+const INSTALLED: &[u8] = b"installed";
+
+fn service(name: &str, probe: &[&str]) -> Service {
+    let command = vec!["true".to_owned()];
+    Service {
+        name: name.into(),
+        test: command.clone(),
+        reload: command,
+        probe: probe.iter().map(|target| target.parse().unwrap()).collect(),
+        joined: None,
+        timeout: Duration::from_secs(1),
+    }
+}
+
+fn leaf(text: &[u8]) -> Shown {
+    Shown::Leaf(Digest::of(text))
+}
+
+fn current() -> Shown {
+    leaf(INSTALLED)
+}
+
+fn other() -> Shown {
+    leaf(b"other")
+}
+
+/// For which name, at which address, and what is shown there.
+type Place<'p> = (&'p str, &'p str, Shown);
+
+/// What services show, each with its places.
+fn served(services: &[(&Service, &[Place<'_>])]) -> Served {
+    let place = |(name, address, shown): &Place<'_>| {
+        (Expectation { address: address.parse().unwrap(), name: name.parse().unwrap() }, shown.clone())
+    };
+    let seen = services.iter().map(|(service, places)| Seen { service, places: places.iter().map(place).collect() });
+    let seen: Vec<_> = seen.collect();
+    counted(&seen, Digest::of(INSTALLED), &[Digest::of(INSTALLED), Digest::of(b"older")])
+}
+
+const FIRST: &str = "192.0.2.1:443";
+const SECOND: &str = "192.0.2.2:443";
+const NAME: &str = "a.example";
+
+#[test]
+fn a_certificate_that_nothing_shows_is_missed() {
+    let nginx = service("nginx", &["443"]);
+    let missed = |shown: Shown| served(&[(&nginx, &[(NAME, FIRST, shown)])]).missed;
+    assert_eq!(missed(other()).unwrap(), "nginx for a.example at 192.0.2.1:443 shows another certificate");
+    let none = Shown::NoCertificate("alert".into());
+    assert_eq!(missed(none).unwrap(), "nginx for a.example at 192.0.2.1:443 shows no certificate");
+    assert_eq!(missed(current()), None);
+    // An older one has a word of its own.
+    assert_eq!(missed(leaf(b"older")), None);
+    let silent = served(&[(&nginx, &[])]);
+    assert_eq!((silent.none, silent.missed.unwrap()), (1, "nothing listens for nginx".to_owned()));
+}
+
+#[test]
+fn a_certificate_that_one_address_of_several_does_not_show_is_missed_there() {
+    let nginx = service("nginx", &["443"]);
+    let both = served(&[(&nginx, &[(NAME, FIRST, current()), (NAME, SECOND, other())])]);
+    assert_eq!((both.current, both.other), (1, 1));
+    assert_eq!(both.missed.unwrap(), "nginx for a.example at 192.0.2.2:443 shows another certificate");
+    let inside = served(&[(&nginx, &[(NAME, FIRST, current()), (NAME, "127.0.0.1:443", other())])]);
+    assert_eq!(inside.missed, None, "no visitor comes to the loopback interface");
+}
+
+#[test]
+fn what_has_nothing_to_do_with_a_lineage_is_no_alarm() {
+    let (nginx, dovecot) = (service("nginx", &["443"]), service("dovecot", &["993"]));
+    let unprobed = service("postfix", &[]);
+    assert_eq!(served(&[]), Served::default());
+    assert_eq!(served(&[(&unprobed, &[])]), Served::default());
+    let mail = served(&[(&nginx, &[(NAME, FIRST, other())]), (&dovecot, &[(NAME, "192.0.2.1:993", current())])]);
+    assert_eq!((mail.other, mail.missed), (1, None), "another service shows it");
+    let second_name = served(&[(&nginx, &[(NAME, FIRST, current()), ("b.example", FIRST, other())])]);
+    assert_eq!(second_name.missed, None, "a name that is not hosted there");
+    let unseen = served(&[(&nginx, &[(NAME, FIRST, other())]), (&unprobed, &[])]);
+    assert_eq!(unseen.missed, None, "a service that is not probed may use it");
+    let wildcard = served(&[(&nginx, &[("*.a.example", FIRST, other())])]);
+    assert_eq!(wildcard.missed, None, "the name that was asked for is made up");
+}
+
+#[test]
+fn what_was_not_asked_is_counted_and_neither_shown_nor_missed() {
+    let nginx = service("nginx", &["443"]);
+    let cut = served(&[(&nginx, &[(NAME, FIRST, other()), (NAME, SECOND, Shown::NotAsked)])]);
+    assert_eq!((cut.unasked, cut.other, cut.missed), (1, 1, None));
+    let seen = served(&[(&nginx, &[(NAME, FIRST, current()), (NAME, SECOND, Shown::NotAsked)])]);
+    assert_eq!((seen.unasked, seen.current, seen.missed), (1, 1, None));
+}
