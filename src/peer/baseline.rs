@@ -35,12 +35,16 @@ pub struct Baseline {
 /// The leaf that `live/NAME` names, in whatever layout; none where there is none. A disk that does not say is an error:
 /// taken for no leaf, nothing would be expected of the services.
 pub fn installed_leaf(node: &Node, lineage: &LineageName) -> io::Result<Option<Leaf>> {
-    let path = node.letsencrypt().path().join("live").join(lineage.as_str()).join(Part::Cert.link());
-    match bounded::read_bounded(&path, FILE_AT_MOST) {
-        Ok(pem) => Ok(Leaf::read(&String::from_utf8_lossy(&pem)).ok()),
-        Err(error) if is_no_file(&error) => Ok(None),
-        Err(error) => Err(error),
+    let directory = node.letsencrypt().path().join("live").join(lineage.as_str());
+    // Trees that somebody made by hand often have no cert.pem; the leaf is the first in a chain too.
+    for part in [Part::Cert, Part::Fullchain] {
+        match bounded::read_bounded(&directory.join(part.link()), FILE_AT_MOST) {
+            Ok(pem) => return Ok(Leaf::read(&String::from_utf8_lossy(&pem)).ok()),
+            Err(error) if is_no_file(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(None)
 }
 
 fn is_no_file(error: &io::Error) -> bool {

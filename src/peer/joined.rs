@@ -50,7 +50,7 @@ impl Joined {
     }
 
     /// Writes the new content beside the visible file, durable, with the visible file's owner and
-    /// mode or the key's, and gives the old content a second name.
+    /// mode or the key's, and gives the old content a second name. Everybody never reads it: the key is in it.
     pub fn stage(&self, transaction: &TransactionId, files: &PemFiles, key: Ownership) -> io::Result<()> {
         let mut like = Attributes { mode: key.mode, owner: Some((key.uid, key.gid)) };
         if self.exists()? {
@@ -59,7 +59,7 @@ impl Joined {
                 let why = format!("{} is no regular file", self.path().display());
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
-            like = Attributes { mode: stat.mode, owner: Some((stat.uid, stat.gid)) };
+            like = Attributes { mode: stat.mode & 0o770, owner: Some((stat.uid, stat.gid)) };
             self.dir.link(&self.name, self.beside("old", transaction))?;
         }
         atomic::write_new(&self.dir, &self.beside("stage", transaction), content(files).as_bytes(), &like)
@@ -102,3 +102,6 @@ impl Joined {
 fn content(files: &PemFiles) -> Zeroizing<String> {
     Zeroizing::new([files.fullchain.as_str(), files.privkey.as_str()].concat())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::state::{Before, Intent, JoinedFile};
 use crate::peer::written;
+use crate::sys::dir::Stat;
 use crate::wire::message::{Ownership, Prepare, TreeAttributes};
 
 /// Begins the journal, then writes archive files, joined files and the staged `live` directory.
@@ -88,11 +89,19 @@ fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Res
     })
 }
 
-/// The wire cannot give files away to whom it likes: owners are root, or whoever owns certbot's directory here.
+/// The wire cannot give files away to whom it likes: owners, and groups that may write, are root, or those of certbot's
+/// directory here.
 fn check_owners(node: &Node, attributes: TreeAttributes) -> Result<(), Halt> {
-    let owner = node.letsencrypt().stat_self()?.uid;
-    let asked = [attributes.directory, attributes.key, attributes.public].map(|like| like.uid);
-    match asked.into_iter().find(|uid| *uid != 0 && *uid != owner) {
+    let Stat { uid: owner, gid: group, .. } = node.letsencrypt().stat_self()?;
+    let asked = [attributes.directory, attributes.key, attributes.public];
+    let writes = |like: &&Ownership| like.mode & 0o020 != 0 && like.gid != 0 && like.gid != group;
+    if let Some(Ownership { gid, mode, .. }) = asked.iter().find(writes) {
+        return Err(Halt::refused(
+            Step::Policy,
+            format!("mode {mode:o} on the primary would let group {gid} write here: 'chmod -R g-w' there"),
+        ));
+    }
+    match asked.iter().map(|like| like.uid).find(|uid| *uid != 0 && *uid != owner) {
         None => Ok(()),
         Some(uid) => Err(Halt::refused(
             Step::Policy,
@@ -115,3 +124,6 @@ fn fit(like: Ownership, most: u32, what: &str) -> Result<Ownership, Halt> {
     }
     Ok(like)
 }
+
+#[cfg(test)]
+mod tests;

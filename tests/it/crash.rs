@@ -113,6 +113,26 @@ fn killed_receiver_of(lab: &Lab, old: &Bundle, which: &str, when: &str, then: &s
 }
 
 #[test]
+fn recover_neither_waits_for_a_transaction_under_way_nor_touches_it() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    let config = peer.configuration();
+    hold(peer, "reload", "true", "nginx -s reload");
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let deploy = lab.deploying(NAME).spawn();
+    await_gate(peer);
+    let tree = peer.certificates();
+    // As long as nobody opens the gate the lock is held: that this ends shows that it is not waited for.
+    peer.run(["certcast", "recover"]).exits(0).says("a transaction is under way here");
+    assert_eq!(peer.certificates(), tree);
+    assert!(peer.exists("/var/lib/certcast/transaction.journal"));
+    open_gate(peer);
+    deploy.wait().exits(0);
+    peer.configure(&config);
+    peer.serves(&lab, NAME, &new);
+}
+
+#[test]
 fn a_receiver_killed_after_staging_is_undone_by_recover() {
     killed_receiver("test", "ls -A /etc/letsencrypt/live | grep -q stage", "nginx -t");
 }

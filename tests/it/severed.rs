@@ -52,8 +52,8 @@ fn signal_all(host: &Host, processes: &[Pid], signal: Signal) {
 fn is_pending_in_time(deploy: Running, begun: Instant, why: &str) {
     let said = deploy.wait().exits(3).stderr();
     assert!(begun.elapsed() < AT_MOST, "{:?}", begun.elapsed());
-    let line = said.lines().find(|line| line.contains("web2  www.site.test  pending: ")).unwrap_or_default();
-    assert!(line.contains(why), "{said}");
+    let line = said.lines().find(|line| line.contains("web2  www.site.test  pending: "));
+    assert!(line.is_some_and(|line| line.contains(why)), "{said}");
 }
 
 fn is_as_before(peer: &Host, tree: &[Entry]) {
