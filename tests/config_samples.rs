@@ -36,7 +36,7 @@ fn a_configuration_means_what_it_says() {
     assert_eq!(config.services[0].test, ["nginx", "-t"]);
     assert_eq!(config.services[0].reload, ["nginx", "-s", "reload"]);
     assert_eq!(config.services[0].probe, [ProbeTarget::Port(443)]);
-    assert_eq!(config.peers[0].ssh.to_string(), "root@10.0.0.12:22");
+    assert_eq!(config.peers[0].ssh.to_string(), "root@10.0.0.12");
     assert_eq!(config.peers[0].addresses, ["10.0.0.12".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!((config.challenge.require, config.deploy.require), (Require::All, Require::Reachable));
     assert_eq!(config.challenge.fronts.len(), 2);

@@ -39,7 +39,7 @@ pub fn names(data: &[u8]) {
     _ = told::<Digest>(text);
     _ = told::<SshTarget>(text).map(|target| {
         let SshTarget { user, host, .. } = &target;
-        for word in [user, host] {
+        for word in user.iter().chain([host]) {
             assert!(!word.is_empty() && !word.starts_with('-') && is_inert(word), "{target}");
             assert!(!word.contains(|c: char| c.is_whitespace() || "/@'\"$`;&|<>\\*?".contains(c)), "{target}");
         }

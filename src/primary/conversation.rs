@@ -50,6 +50,16 @@ pub enum TalkError {
 }
 
 impl TalkError {
+    /// Whether the node may just be away. With the system's ssh, its silence is all that is seen of that.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            TalkError::Link(error) => error.is_transient(),
+            TalkError::Banner { error, .. } => matches!(error, BannerError::Ended(_) | BannerError::Deadline),
+            TalkError::Frame(..) => true,
+            TalkError::Rejected(_) | TalkError::Unexpected => false,
+        }
+    }
+
     /// The outcome for a node that was not reached or would not.
     pub fn outcome(&self) -> Outcome {
         match self {

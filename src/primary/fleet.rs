@@ -31,18 +31,23 @@ pub struct Member {
 #[derive(Clone, Debug)]
 enum Reach {
     Ssh2 { to: Destination, identity: PathBuf, known_hosts: PathBuf, connect_timeout: Duration },
-    SystemSsh { to: Destination },
+    SystemSsh { to: Destination, connect_timeout: Duration },
     Local { argv: Vec<String> },
 }
 
 impl Member {
+    /// Whether it is this node.
+    pub fn is_own(&self) -> bool {
+        self.wanted.is_none()
+    }
+
     /// How to reach it.
     pub fn route(&self) -> Route<'_> {
         match &self.reach {
             Reach::Ssh2 { to, identity, known_hosts, connect_timeout } => {
                 Route::Ssh2 { to, identity, known_hosts, connect_timeout: *connect_timeout }
             }
-            Reach::SystemSsh { to } => Route::SystemSsh { to },
+            Reach::SystemSsh { to, connect_timeout } => Route::SystemSsh { to, connect_timeout: *connect_timeout },
             Reach::Local { argv } => Route::Local { argv },
         }
     }
@@ -50,7 +55,7 @@ impl Member {
     /// The host of its sshd; none when it is reached without ssh.
     pub fn host(&self) -> Option<&str> {
         match &self.reach {
-            Reach::Ssh2 { to, .. } | Reach::SystemSsh { to } => Some(&to.host),
+            Reach::Ssh2 { to, .. } | Reach::SystemSsh { to, .. } => Some(&to.host),
             Reach::Local { .. } => None,
         }
     }
@@ -90,11 +95,7 @@ impl Fleet {
             wanted: None,
         };
         let member = |peer: &Peer| {
-            let to = || Destination {
-                user: Some(peer.ssh.user.clone()),
-                host: peer.ssh.host.clone(),
-                port: Some(peer.ssh.port),
-            };
+            let to = || Destination { user: peer.ssh.user.clone(), host: peer.ssh.host.clone(), port: peer.ssh.port };
             let reach = match peer.transport {
                 Transport::Ssh2 => Reach::Ssh2 {
                     to: to(),
@@ -102,7 +103,7 @@ impl Fleet {
                     known_hosts: config.ssh.known_hosts.clone(),
                     connect_timeout: config.ssh.connect_timeout,
                 },
-                Transport::SystemSsh => Reach::SystemSsh { to: to() },
+                Transport::SystemSsh => Reach::SystemSsh { to: to(), connect_timeout: config.ssh.connect_timeout },
                 Transport::Local if peer.receive.is_empty() => {
                     Reach::Local { argv: receive("deploy", peer.config.as_deref().unwrap_or(path)) }
                 }

@@ -20,7 +20,7 @@ pub struct Answer {
     pub node: NodeName,
     /// Empty when all that was asked for went well; else one line a cause.
     pub failures: Vec<String>,
-    /// Whether the node was not reached at all.
+    /// Whether it is a peer that is away, as far as can be seen.
     pub unreached: bool,
 }
 
@@ -106,7 +106,8 @@ fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: &[Challeng
             }
         }
         Err(error) => {
-            answer.unreached = !matches!(error, TalkError::Rejected(_));
+            // The own node is reached through no network: whatever fails there needs a person.
+            answer.unreached = error.is_absence() && !member.is_own();
             answer.failures.push(error.explained());
         }
     }

@@ -46,6 +46,18 @@ fn a_peer_that_is_cut_off_or_hangs_leaves_time_to_prove_the_others() {
     let log = lab.primary().text("/var/log/certcast.log");
     assert!(log.contains("web2: the other side did not say hello in time"), "{log}");
 
+    // Who is refused is not away.
+    lab["web2"].authorize_only(&lab.primary().new_key("/root/other"), Grant::Forced("true"));
+    let line = lines(&auth().exits(1), 1).remove(0);
+    assert!(line.starts_with("certcast: web2: ") && line.contains("sshd does not let root in"), "{line}");
+    lab["web2"].authorize_only(&key, Grant::Forced("sleep 100"));
+
+    // Nor is the own node ever away.
+    let config = lab.primary().configuration();
+    lab.primary().set("node.letsencrypt", "/gone");
+    lines(&auth().exits(1), 1);
+    lab.primary().configure(&config);
+
     // The others must still be right.
     lab["web3"].stop_nginx();
     let line = lines(&auth().exits(1), 1).remove(0);

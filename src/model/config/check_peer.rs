@@ -46,7 +46,7 @@ fn peer(raw: RawPeer) -> Result<Peer, Fault> {
     }
     let ssh = match raw.ssh {
         Some(target) => target.into_inner().0,
-        None if local => SshTarget { user: "root".into(), host: "localhost".into(), port: 22 },
+        None if local => SshTarget { user: None, host: "localhost".into(), port: None },
         None => {
             let text = format!("peer \"{name}\" has no `ssh`");
             return Err(Fault::new(raw.name.span(), text, "needs `ssh`, such as ssh = \"root@192.0.2.2:22\""));
@@ -71,6 +71,6 @@ fn peer(raw: RawPeer) -> Result<Peer, Fault> {
 fn same_server(one: &Peer, other: &Peer) -> bool {
     one.transport != Transport::Local
         && other.transport != Transport::Local
-        && one.ssh.port == other.ssh.port
+        && one.ssh.port.unwrap_or(22) == other.ssh.port.unwrap_or(22)
         && one.ssh.host.eq_ignore_ascii_case(&other.ssh.host)
 }

@@ -10,12 +10,12 @@ use super::value::ValueError;
 /// system's `ssh`, and none holds a character that a shell or `ssh_config` would read as more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SshTarget {
-    /// The account; `root` when not given.
-    pub user: String,
+    /// The account, when given: the system's ssh has its own idea of one that is not.
+    pub user: Option<String>,
     /// A host name, an alias of `ssh_config`, or an address; IPv6 without brackets, zone included.
     pub host: String,
-    /// The port; 22 when not given.
-    pub port: u16,
+    /// The port, when given.
+    pub port: Option<u16>,
 }
 
 impl SshTarget {
@@ -36,8 +36,8 @@ impl FromStr for SshTarget {
                 "\"user@host:port\"; user and port may be left out, IPv6 with a port is \"[2001:db8::1]:22\"",
             )
         };
-        let (user, place) = text.split_once('@').unwrap_or(("root", text));
-        if !is_word(user) || user.len() > 64 {
+        let (user, place) = text.split_once('@').map_or((None, text), |(user, place)| (Some(user), place));
+        if user.is_some_and(|user| !is_word(user) || user.len() > 64) {
             return Err(wrong("has an unfit user"));
         }
         let (host, port) = if let Some(rest) = place.strip_prefix('[') {
@@ -54,15 +54,22 @@ impl FromStr for SshTarget {
         if host.len() > 253 || !(is_v6(host) || is_word(host)) {
             return Err(wrong("has an unfit host"));
         }
-        let port = port.map_or(Ok(22), port_number).map_err(|()| wrong("has an unfit port"))?;
-        Ok(SshTarget { user: user.to_owned(), host: host.to_owned(), port })
+        let port = port.map(port_number).transpose().map_err(|()| wrong("has an unfit port"))?;
+        Ok(SshTarget { user: user.map(str::to_owned), host: host.to_owned(), port })
     }
 }
 
 impl fmt::Display for SshTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let SshTarget { user, host, port } = self;
-        if host.contains(':') { write!(f, "{user}@[{host}]:{port}") } else { write!(f, "{user}@{host}:{port}") }
+        if let Some(user) = user {
+            write!(f, "{user}@")?;
+        }
+        match port {
+            Some(port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Some(port) => write!(f, "{host}:{port}"),
+            None => f.write_str(host),
+        }
     }
 }
 
@@ -93,14 +100,14 @@ mod tests {
     #[test]
     fn every_way_to_write_a_target() {
         for (text, full) in [
-            ("web2", "root@web2:22"),
+            ("web2", "web2"),
             ("deploy@web2.example:2222", "deploy@web2.example:2222"),
-            ("192.0.2.2", "root@192.0.2.2:22"),
+            ("192.0.2.2:22", "192.0.2.2:22"),
             ("root@192.0.2.2:22", "root@192.0.2.2:22"),
-            ("2001:db8::2", "root@[2001:db8::2]:22"),
+            ("2001:db8::2", "2001:db8::2"),
             ("a@[2001:db8::2]:2222", "a@[2001:db8::2]:2222"),
-            ("[2001:db8::2]", "root@[2001:db8::2]:22"),
-            ("fe80::1%eth0", "root@[fe80::1%eth0]:22"),
+            ("root@[2001:db8::2]", "root@2001:db8::2"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
             ("root@[fe80::1%eth0.5]:22", "root@[fe80::1%eth0.5]:22"),
         ] {
             let target: SshTarget = text.parse().unwrap();

@@ -200,7 +200,7 @@ fn what_ssh_could_take_for_an_option_is_no_destination() {
         [("root", "-oProxyCommand=x"), ("-x", "a"), ("root", ""), ("root", "a b"), ("root", "a\n"), ("root", "x@a")]
     {
         let to = Destination { user: Some(user.to_owned()), host: host.to_owned(), port: None };
-        let error = refused(open(&Route::SystemSsh { to: &to }, Deadline::after(LONG)));
+        let error = refused(open(&Route::SystemSsh { to: &to, connect_timeout: LONG }, Deadline::after(LONG)));
         assert!(matches!(error, LinkError::Unfit { .. }), "{error:?}");
     }
 }

@@ -95,6 +95,8 @@ pub enum Route<'a> {
     SystemSsh {
         /// Where.
         to: &'a Destination,
+        /// For one attempt's TCP connection and key exchange.
+        connect_timeout: Duration,
     },
     /// A program on this node.
     Local {
@@ -110,7 +112,7 @@ impl Route<'_> {
             Route::Ssh2 { .. } => {
                 "run there by hand what authorized_keys names for this key: it should be 'certcast receive'".to_owned()
             }
-            Route::SystemSsh { to } => format!(
+            Route::SystemSsh { to, .. } => format!(
                 "run here `{}`: it should answer certcast-wire, and what it says instead is ssh's own",
                 pasteable(&system_ssh::trial(to))
             ),
@@ -139,9 +141,10 @@ pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, Li
             let stream = retry::while_transient(deadline, || ssh2::open(&target, deadline))?;
             Ok(Box::new(stream))
         }
-        Route::SystemSsh { to } => {
+        Route::SystemSsh { to, connect_timeout } => {
             to.check()?;
-            Ok(Box::new(child::spawn(&system_ssh::argv(to, deadline.left()), child::End::Kill, deadline)?))
+            let limit = deadline.left().min(*connect_timeout);
+            Ok(Box::new(child::spawn(&system_ssh::argv(to, limit), child::End::Kill, deadline)?))
         }
         Route::Local { argv } => Ok(Box::new(child::spawn(argv, child::End::Leave, deadline)?)),
     }
