@@ -70,18 +70,20 @@ fn state_after(state: State, record: &Record) -> Option<State> {
     match (state, record) {
         (State::Staging, Record::Switching) => Some(State::Switching),
         (State::Switching, Record::Confirmed) => Some(State::Confirmed),
-        (State::Switching | State::Undoing | State::Stuck, Record::Undoing { .. }) => Some(State::Undoing),
-        (State::Undoing, Record::Stuck { .. }) => Some(State::Stuck),
+        (State::Switching, Record::Undoing { .. }) => Some(State::Undoing),
+        (State::Switching | State::Undoing, Record::Stuck { .. }) => Some(State::Stuck),
+        (State::Switching | State::Undoing | State::Stuck, Record::Undone) => Some(State::Undone),
         _ => None,
     }
 }
 
-fn next_records() -> [Record; 4] {
+fn next_records() -> [Record; 5] {
     let cause = "so".to_owned();
     [
-        Record::Stuck { cause: cause.clone() },
         Record::Confirmed,
-        Record::Undoing { step: Step::Probe, cause },
+        Record::Undoing { step: Step::Probe, cause: cause.clone() },
+        Record::Stuck { cause },
+        Record::Undone,
         Record::Switching,
     ]
 }
