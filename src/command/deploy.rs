@@ -18,8 +18,8 @@ use crate::primary::lineage::Lineage;
 use crate::sys::lock::Lock;
 use crate::wire::message::Wishes;
 
-/// Another run ends within its own budget.
-const LOCK: Duration = Duration::from_secs(15 * 60);
+/// Another run ends within its own budget, which is a quarter of an hour at most, and what it asks before and after.
+const LOCK: Duration = Duration::from_secs(20 * 60);
 
 /// Silent when every node took it; else a line for each that did not, on standard error.
 pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {

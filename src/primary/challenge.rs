@@ -93,8 +93,11 @@ impl Runs {
 
     /// Whether a run's challenges may be on nodes.
     pub fn is_published(&self, run: &ProcessId) -> bool {
-        let dir = self.recorded.open_beneath(run.to_string());
-        dir.is_ok_and(|dir| dir.exists(PUBLISHED).unwrap_or(true))
+        match self.recorded.open_beneath(run.to_string()).and_then(|dir| dir.exists(PUBLISHED)) {
+            Ok(is_published) => is_published,
+            // A disk that does not say is taken for one that says yes: what is there too long is worse than a call too many.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Notes that certbot is done with a challenge. Independent of the order of calls.

@@ -55,23 +55,26 @@ fn kept(
     gone: &BTreeMap<LineageName, Vec<LineageName>>,
     dry_run: bool,
 ) -> Vec<Leftover> {
-    let asked = Request::Compare { lineages: gone.keys().cloned().collect() };
+    let asked = Request::Survey { lineages: gone.keys().cloned().collect() };
     let answer = Conversation::open(&config.node.name, member, &[asked], Deadline::after(ASKING))
         .and_then(|mut talk| talk.receive())
         .and_then(|reply| match reply {
-            Reply::Compared { lineages } if lineages.len() == gone.len() => Ok(lineages),
+            Reply::Surveyed { lineages } => Ok(lineages),
             _ => Err(TalkError::Unexpected),
         });
-    let installed = match answer {
-        Ok(installed) => installed,
+    let surveyed = match answer {
+        Ok(surveyed) => surveyed,
         Err(error) => {
             tracing::warn!(node = %member.name, "cannot ask for lineages that are gone here: {}", error.explained());
             return Vec::new();
         }
     };
     let mut kept = Vec::new();
-    for ((lineage, names), installed) in gone.iter().zip(installed) {
-        if installed.version.is_some() {
+    for (lineage, names) in gone {
+        // Of what is not this key's nothing is said, and that is not that it is gone.
+        let Some(there) = surveyed.iter().find(|survey| survey.lineage == *lineage) else { continue };
+        // A tree that is torn, or made by hand since, has a certificate and a key too.
+        if there.version.is_some() || there.certificate.is_some() || there.unfinished {
             kept.push(Leftover { node: member.name.clone(), lineage: lineage.clone() });
         } else if !dry_run {
             for name in names {

@@ -129,13 +129,21 @@ impl<'a> Run<'a> {
 /// holder, and by Debian's `AcceptEnv` his locale.
 const NOT_PASSED_ON: [&str; 5] = ["CERTBOT_", "RENEWED_", "SSH_", "LC_", "LANG"];
 
-/// Our environment without those, and never without PATH.
+/// Our environment without those, and with a PATH that lacks no usual place: cron's has no sbin, where nginx is.
 fn child_env(own: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
     let leaks = |name: &OsStr| NOT_PASSED_ON.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
     let says_nothing = |name: &OsStr, value: &OsStr| name == "PATH" && value.is_empty();
     let mut env: Vec<_> = own.filter(|(name, value)| !leaks(name) && !says_nothing(name, value)).collect();
-    if !env.iter().any(|(name, _)| name == "PATH") {
-        env.push(("PATH".into(), DEFAULT_PATH.into()));
+    match env.iter_mut().find(|(name, _)| name == "PATH") {
+        None => env.push(("PATH".into(), DEFAULT_PATH.into())),
+        Some((_, path)) => {
+            let has = |place: &&str| path.as_bytes().split(|byte| *byte == b':').any(|own| own == place.as_bytes());
+            let lacking: Vec<_> = DEFAULT_PATH.split(':').filter(|place| !has(place)).collect();
+            for place in lacking {
+                path.push(":");
+                path.push(place);
+            }
+        }
     }
     env
 }

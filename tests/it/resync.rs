@@ -232,6 +232,11 @@ fn a_lineage_that_certbot_deleted_stays_on_the_peers_and_is_told_until_a_person_
         assert!(trees() == before, "something was removed");
     }
     lab["web2"].await_served(&lab, NAME, &bundle);
+    // What is not whole has its key all the same, and is no less there.
+    lab["web3"].remove("/etc/letsencrypt/live/www.site.test/chain.pem");
+    for _ in 0..2 {
+        assert!(lab.resync(&[]).exits(0).stdout().contains("web3  www.site.test  kept: "));
+    }
 
     let said = lab.resync(&[]).stdout();
     for (line, command) in said.lines().filter_map(|line| line.split_once("in its letsencrypt directory: ")) {

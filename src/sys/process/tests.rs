@@ -121,9 +121,11 @@ fn the_environment_is_cleaned_and_has_a_path() {
         child_env(pairs.into_iter())
     };
     let leaked = own(&[("CERTBOT_TOKEN", "x"), ("RENEWED_LINEAGE", "x"), ("HOME", "/root"), ("PATH", "/bin")]);
-    assert_eq!(leaked, [("HOME".into(), "/root".into()), ("PATH".into(), "/bin".into())]);
+    let completed = "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin";
+    assert_eq!(leaked, [("HOME".into(), "/root".into()), ("PATH".into(), completed.into())]);
     let chosen = [("SSH_ORIGINAL_COMMAND", "x"), ("LC_ALL", "x"), ("LANG", "x"), ("LANGUAGE", "x"), ("PATH", "/bin")];
-    assert_eq!(own(&chosen), [("PATH".into(), "/bin".into())]);
+    assert_eq!(own(&chosen), [("PATH".into(), completed.into())]);
+    assert_eq!(own(&[("PATH", DEFAULT_PATH)]), [("PATH".into(), DEFAULT_PATH.into())]);
     assert_eq!(own(&[]), [("PATH".into(), DEFAULT_PATH.into())]);
     assert_eq!(own(&[("PATH", "")]), [("PATH".into(), DEFAULT_PATH.into())]);
 }
