@@ -63,7 +63,8 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
         return Ok(Vec::new());
     }
     let fleet = Fleet::of(config, config_path)?;
-    let _held = runs.hold(Deadline::after(config.challenge.budget))?;
+    // Another run, or a rehearsal, may have all of its own time and what it withdraws afterwards before it is our turn.
+    let _held = runs.hold(Deadline::after(config.challenge.budget.saturating_mul(2)))?;
     publication::adopt_orphans(&fleet, &runs)?;
     let challenges = runs.challenges(&run)?;
     if !challenges.contains(&call.challenge) {

@@ -58,7 +58,7 @@ impl Ledger {
         }
         let text = format!(
             "{ENTRIES_AT_MOST} challenges are noted in {} and no more are taken: they go when certbot's cleanup \
-             hook runs or after challenge.keep_tokens; if no certbot is running, remove the files there",
+             hook runs or after challenge.keep_tokens; set that lower here, and the next challenge removes what is older",
             escaped(&self.dir.path().to_string_lossy())
         );
         io::Error::new(io::ErrorKind::QuotaExceeded, text)
