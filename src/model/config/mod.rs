@@ -80,13 +80,6 @@ pub struct Node {
     pub key_mode: Option<u32>,
 }
 
-impl Node {
-    /// Where a name's challenges are served from.
-    pub fn webroot_of(&self, name: &Identifier) -> &Path {
-        self.webroots.get(name).unwrap_or(&self.webroot)
-    }
-}
-
 /// `[ssh]`: the primary's key and the host keys it believes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {
@@ -229,11 +222,6 @@ impl Config {
             None => host_name().map_err(|source| ConfigError::HostName { path: path.into(), source })?,
         };
         check::config(raw, own_name).map_err(|fault| wrong(&fault))
-    }
-
-    /// The peer of that name.
-    pub fn peer(&self, name: &NodeName) -> Option<&Peer> {
-        self.peers.iter().find(|peer| peer.name == *name)
     }
 }
 
