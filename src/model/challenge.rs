@@ -78,7 +78,8 @@ impl fmt::Display for Token {
 }
 
 /// The fingerprint of an ACME account's key (RFC 8555 §8.1, RFC 7638): what a validation says after its dot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Thumbprint(String);
 
 impl FromStr for Thumbprint {
@@ -87,6 +88,25 @@ impl FromStr for Thumbprint {
     fn from_str(text: &str) -> Result<Self, ChallengeError> {
         let fit = text.len() == 43 && text.bytes().all(is_base64url);
         fit.then(|| Thumbprint(text.to_owned())).ok_or(ChallengeError::Thumbprint)
+    }
+}
+
+impl TryFrom<String> for Thumbprint {
+    type Error = ChallengeError;
+    fn try_from(text: String) -> Result<Self, ChallengeError> {
+        text.parse()
+    }
+}
+
+impl From<Thumbprint> for String {
+    fn from(thumbprint: Thumbprint) -> String {
+        thumbprint.0
+    }
+}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -148,9 +168,10 @@ impl Challenge {
         &self.validation
     }
 
-    /// The thumbprint of the ACME account it was asked for.
-    pub fn account(&self) -> &str {
-        self.validation.rsplit('.').next().unwrap_or_default()
+    /// The ACME account it was asked for.
+    pub fn account(&self) -> Thumbprint {
+        // `new` has seen that this is one.
+        Thumbprint(self.validation[self.token.0.len() + 1..].to_owned())
     }
 
     /// The path the CA asks for.
@@ -208,7 +229,7 @@ mod tests {
         let challenge = challenge(TOKEN, &format!("{TOKEN}.{PRINT}")).unwrap();
         assert_eq!((challenge.token().as_str(), challenge.validation()), (TOKEN, format!("{TOKEN}.{PRINT}").as_str()));
         assert_eq!(challenge.url_path(), format!("/.well-known/acme-challenge/{TOKEN}"));
-        assert_eq!(challenge.token().to_string(), TOKEN);
+        assert_eq!((challenge.token().to_string(), challenge.account().to_string()), (TOKEN.into(), PRINT.into()));
         let sent = serde_json::to_value(&challenge).unwrap();
         let expected = serde_json::json!({"name": "a.example", "token": TOKEN, "validation": challenge.validation()});
         assert_eq!(sent, expected);

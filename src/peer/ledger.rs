@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::challenge::Token;
+use crate::model::challenge::{Thumbprint, Token};
 use crate::model::escape::escaped;
 use crate::model::names::Identifier;
 use crate::sys::atomic::{self, Attributes};
@@ -23,6 +23,8 @@ pub struct Entry {
     pub token: Token,
     /// For which name.
     pub name: Identifier,
+    /// Of which ACME account.
+    pub account: Thumbprint,
     /// Below which webroot.
     pub webroot: PathBuf,
     /// When, in seconds since 1970.

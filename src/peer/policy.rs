@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::model::challenge::{Challenge, Thumbprint};
+use crate::model::challenge::Thumbprint;
 use crate::model::names::LineageName;
 use crate::model::outcome::Step;
 use crate::peer::halt::Halt;
@@ -52,12 +52,16 @@ impl Grant {
         Err(format!("this key is not for the lineage {lineage} (--only)"))
     }
 
-    /// Whether a challenge is of an account that the key is for; else why not.
+    /// Whether the key is for challenges of any account.
+    pub fn is_for_every_account(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// Whether the key is for challenges of an account; else why not.
     ///
     /// A CA accepts a validation from the account it was made for only: with this, a stolen key gets nobody a certificate.
-    pub fn allows_challenge(&self, challenge: &Challenge) -> Result<(), String> {
-        let account = challenge.account();
-        if self.accounts.is_empty() || self.accounts.iter().any(|one| one.as_str() == account) {
+    pub fn allows_account(&self, account: &Thumbprint) -> Result<(), String> {
+        if self.is_for_every_account() || self.accounts.contains(account) {
             return Ok(());
         }
         Err(format!(

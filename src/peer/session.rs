@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use crate::model::challenge::Challenge;
 use crate::model::deadline::Deadline;
 use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
@@ -18,7 +17,7 @@ use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FrameError};
 use crate::wire::message::{
-    CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TokenFailure, TransactionId, Version,
+    CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId, Version,
 };
 
 /// How long a caller may stay silent before its hello.
@@ -114,7 +113,7 @@ impl<'n> Session<'n> {
         match request {
             Request::Hello { .. } => rejected("a second hello"),
             Request::Publish { challenges } if challenges.len() <= CHALLENGES_AT_MOST => {
-                Reply::Published { failures: self.publish(challenges) }
+                Reply::Published { failures: self.webroots().publish(&challenges) }
             }
             Request::Withdraw { challenges } if challenges.len() <= CHALLENGES_AT_MOST => {
                 Reply::Withdrawn { failures: self.webroots().withdraw(&challenges) }
@@ -146,19 +145,6 @@ impl<'n> Session<'n> {
             Request::Recall { .. } if self.waiting.is_some() => rejected("recall while a transaction is prepared"),
             Request::Recall { transaction } => self.recall(&transaction, deadline),
         }
-    }
-
-    fn publish(&self, mut challenges: Vec<Challenge>) -> Vec<TokenFailure> {
-        let mut failures = Vec::new();
-        challenges.retain(|challenge| match self.grant.allows_challenge(challenge) {
-            Ok(()) => true,
-            Err(cause) => {
-                failures.push(TokenFailure { name: challenge.name().clone(), cause });
-                false
-            }
-        });
-        failures.extend(self.webroots().publish(&challenges));
-        failures
     }
 
     /// Nothing is said of a lineage that is not the caller's.
@@ -224,6 +210,7 @@ impl<'n> Session<'n> {
             by_name: &config.node.webroots,
             state: &config.node.state,
             keep: config.challenge.keep_tokens,
+            grant: self.grant,
         }
     }
 }

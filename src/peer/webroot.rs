@@ -12,10 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::challenge::{Challenge, Token, WELL_KNOWN};
+use crate::model::challenge::{Challenge, Thumbprint, Token, WELL_KNOWN};
 use crate::model::deadline::Deadline;
 use crate::model::names::Identifier;
 use crate::peer::ledger::{Entry, Ledger};
+use crate::peer::policy::Grant;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::dir::Dir;
 use crate::sys::lock::Lock;
@@ -39,6 +40,8 @@ pub struct Webroots<'a> {
     pub state: &'a Path,
     /// The age after which a challenge is nobody's any more.
     pub keep: Duration,
+    /// Of which ACME accounts the caller may place and remove challenges.
+    pub grant: &'a Grant,
 }
 
 impl Webroots<'_> {
@@ -64,7 +67,15 @@ impl Webroots<'_> {
         self.by_name.get(name).map_or(self.default, PathBuf::as_path)
     }
 
+    /// Another account's challenge is not to be written over either: that takes it away as well.
     fn publish_one(&self, ledger: &Ledger, challenge: &Challenge) -> io::Result<()> {
+        let account = challenge.account();
+        self.check_account(&account)?;
+        let before = ledger.entry(challenge.token());
+        match &before {
+            Some(entry) => self.check_account(&entry.account)?,
+            None => self.check_damaged(ledger, challenge.token())?,
+        }
         let configured = self.webroot_of(challenge.name());
         // What cannot be resolved cannot be opened either, which says why.
         let webroot = fs::canonicalize(configured).unwrap_or_else(|_| configured.to_owned());
@@ -76,10 +87,12 @@ impl Webroots<'_> {
             _ => error,
         })?;
         // The configuration may have changed since: what was written elsewhere would be forgotten.
-        if let Some(elsewhere) = ledger.entry(challenge.token()).filter(|entry| entry.webroot != webroot) {
-            remove(ledger, &elsewhere)?;
+        if let Some(elsewhere) = before.filter(|entry| entry.webroot != webroot) {
+            remove(ledger, &elsewhere.webroot, challenge.token())?;
         }
-        ledger.note(&Entry { webroot, ..self.entry(challenge.name(), challenge.token()) })?;
+        let at = jiff::Timestamp::now().as_second();
+        let (name, token) = (challenge.name().clone(), challenge.token().clone());
+        ledger.note(&Entry { token, name, account, webroot, at })?;
         let [well_known, acme] = WELL_KNOWN;
         let dir = root.create_beneath_as_owner(well_known, 0o755)?.create_beneath_as_owner(acme, 0o755)?;
         let directory = dir.stat_self()?;
@@ -92,16 +105,31 @@ impl Webroots<'_> {
     fn withdraw_one(&self, ledger: &Ledger, withdrawal: &Withdrawal) -> io::Result<()> {
         let Withdrawal { name, token } = withdrawal;
         match ledger.entry(token) {
-            Some(entry) => remove(ledger, &entry),
+            Some(entry) => {
+                self.check_account(&entry.account)?;
+                remove(ledger, &entry.webroot, token)
+            }
             // A damaged entry is still ours; only its webroot must be guessed.
-            None if ledger.knows(token)? => remove(ledger, &self.entry(name, token)),
+            None if ledger.knows(token)? => {
+                self.check_damaged(ledger, token)?;
+                remove(ledger, self.webroot_of(name), token)
+            }
             None => Ok(()),
         }
     }
 
-    fn entry(&self, name: &Identifier, token: &Token) -> Entry {
-        let webroot = self.webroot_of(name).to_owned();
-        Entry { token: token.clone(), name: name.clone(), webroot, at: jiff::Timestamp::now().as_second() }
+    fn check_account(&self, account: &Thumbprint) -> io::Result<()> {
+        self.grant.allows_account(account).map_err(|cause| io::Error::new(io::ErrorKind::PermissionDenied, cause))
+    }
+
+    /// Whose a challenge is that has a damaged entry nobody can say.
+    fn check_damaged(&self, ledger: &Ledger, token: &Token) -> io::Result<()> {
+        if self.grant.is_for_every_account() || !ledger.knows(token)? {
+            return Ok(());
+        }
+        let text = "its record here is damaged, so that nobody can say of which ACME account it is, and this key is not for \
+                    all (--account); it goes by itself after challenge.keep_tokens";
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
     }
 
     /// What no cleanup ever came for goes by its age. A failure waits for the next time.
@@ -112,7 +140,7 @@ impl Webroots<'_> {
         let is_old = |at: i64| now.saturating_sub(at).saturating_abs() > keep;
         for token in ledger.tokens().unwrap_or_default() {
             let removed = match ledger.entry(&token) {
-                Some(entry) if is_old(entry.at) => remove(ledger, &entry),
+                Some(entry) if is_old(entry.at) => remove(ledger, &entry.webroot, &token),
                 None if ledger.written(&token).is_ok_and(is_old) => self.remove_damaged(ledger, &token),
                 _ => continue,
             };
@@ -147,9 +175,9 @@ fn failure(name: &Identifier, result: io::Result<()>) -> Option<TokenFailure> {
     result.err().map(|error| TokenFailure { name: name.clone(), cause: error.to_string() })
 }
 
-fn remove(ledger: &Ledger, entry: &Entry) -> io::Result<()> {
-    unlink(&entry.webroot, &entry.token)?;
-    ledger.forget(&entry.token)
+fn remove(ledger: &Ledger, webroot: &Path, token: &Token) -> io::Result<()> {
+    unlink(webroot, token)?;
+    ledger.forget(token)
 }
 
 /// One that is not there is done.

@@ -6,6 +6,7 @@ use std::thread;
 use nix::sys::stat::Mode;
 
 use super::*;
+use crate::peer::policy::Role;
 
 const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJyPCt95vq5Y4";
 const PRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
@@ -31,8 +32,15 @@ impl Site {
     }
 
     fn with<R>(&self, act: impl FnOnce(&Webroots<'_>) -> R) -> R {
+        self.with_key_for(&[], act)
+    }
+
+    fn with_key_for<R>(&self, accounts: &[&str], act: impl FnOnce(&Webroots<'_>) -> R) -> R {
         let (default, state) = (self.path("www"), self.path("state"));
-        act(&Webroots { default: &default, by_name: &self.by_name, state: &state, keep: self.keep })
+        let accounts = accounts.iter().map(|account| account.parse().unwrap()).collect();
+        let grant = Grant { role: Role::Challenge, only: Vec::new(), accounts, allow_force: false };
+        let (by_name, keep) = (&self.by_name, self.keep);
+        act(&Webroots { default: &default, by_name, state: &state, keep, grant: &grant })
     }
 
     fn publish(&self) -> Vec<TokenFailure> {
@@ -239,4 +247,32 @@ fn another_nodes_writer_in_a_shared_webroot_keeps_its_file() {
     fs::write(&at_work, "").unwrap();
     assert!(site.withdraw().is_empty());
     assert!(at_work.exists());
+}
+
+#[test]
+fn another_accounts_challenge_is_neither_removed_nor_written_over() {
+    let site = Site::new();
+    let (theirs, ours) = ("x".repeat(43), [PRINT]);
+    let stolen = Challenge::new("a.example".parse().unwrap(), TOKEN.parse().unwrap(), &format!("{TOKEN}.{theirs}"));
+    let (stolen, entry) = (stolen.unwrap(), site.path("state/challenges").join(TOKEN));
+    assert!(site.publish().is_empty());
+    let withdraw = |accounts: &[&str]| {
+        let withdrawal = Withdrawal::of(&challenge());
+        site.with_key_for(accounts, |webroots| webroots.withdraw(&[withdrawal]))
+    };
+    let whole = fs::read(&entry).unwrap();
+    for (record, why) in [(whole.as_slice(), format!("--account {PRINT}")), (b"{torn", "damaged".to_owned())] {
+        fs::write(&entry, record).unwrap();
+        let failures = [
+            withdraw(&[&theirs]),
+            site.with_key_for(&[&theirs], |webroots| webroots.publish(std::slice::from_ref(&stolen))),
+        ];
+        for failures in failures {
+            assert!(failures[0].cause.contains(&why), "{failures:?}");
+        }
+        assert_eq!(fs::read_to_string(site.file()).unwrap(), challenge().validation());
+    }
+    fs::write(&entry, whole).unwrap();
+    assert!(withdraw(&ours).is_empty());
+    assert!(!site.file().exists() && !entry.exists());
 }

@@ -95,3 +95,32 @@ fn a_key_for_one_acme_account_places_no_challenge_of_another() {
     lab.primary().hooks().auth(&[NAME]).run().ok();
     assert_eq!(peer.tokens(), [token(NAME)]);
 }
+
+#[test]
+fn a_key_for_one_acme_account_removes_no_challenge_of_another() {
+    let lab = Lab::raise().hosts(2).up();
+    let (peer, key) = (&lab["web2"], lab.identity());
+    let addresses: Vec<_> = lab.hosts().iter().flat_map(Host::addresses).collect();
+    lab.dns().set(NAME, &addresses);
+    lab.primary().hooks().auth(&[NAME]).run().ok();
+    assert_eq!(peer.tokens(), [token(NAME)]);
+
+    let another = "x".repeat(43);
+    let command = format!("/usr/local/bin/certcast receive --role challenge --account {another}");
+    peer.authorize_only(&key, Grant::Forced(&command));
+    let before = everything(peer);
+    let token = token(NAME);
+    let withdrawal = json!({"name": NAME, "token": token});
+    let withdraw = json!({"verb": "withdraw", "challenges": [withdrawal]});
+    let overwrite =
+        with(publish(std::slice::from_ref(&token)), "/challenges/0/validation", format!("{token}.{another}"));
+    for (asked, answer) in [(withdraw, "withdrawn"), (overwrite, "published")] {
+        let said = send(&lab, &frame(&asked));
+        let refused = format!("not for challenges of the ACME account {ACCOUNT}");
+        assert!(
+            said.stdout().contains(&format!(r#""answer":"{answer}""#)) && said.stdout().contains(&refused),
+            "{said}"
+        );
+        is_unchanged(&before, &everything(peer), answer);
+    }
+}
