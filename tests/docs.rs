@@ -146,9 +146,11 @@ fn the_protocols_page_has_every_message_with_every_field() {
     let (wire, outcomes) = ("src/wire/message.rs", "src/model/outcome.rs");
     let (requests, replies) = (variants(wire, "Request", "-"), variants(wire, "Reply", "-"));
     let ends = variants(outcomes, "Outcome", "_");
-    assert_eq!((requests.len(), replies.len(), ends.len()), (9, 9, 6), "{requests:?} {replies:?} {ends:?}");
+    let presences = variants("src/wire/presence.rs", "Presence", "-");
+    let counts = (requests.len(), replies.len(), ends.len(), presences.len());
+    assert_eq!(counts, (9, 9, 6, 3), "{requests:?} {replies:?} {ends:?} {presences:?}");
     let mut missing = Vec::new();
-    let rows = requests.iter().chain(&ends).map(|row| format!("\n| {row} |"));
+    let rows = requests.iter().chain(&ends).chain(&presences).map(|row| format!("\n| {row} |"));
     missing.extend(rows.filter(|row| !page.contains(row)));
     let answers = page.split("| request | reply |").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
     let answers: String = answers.lines().filter_map(|line| line.split(" | ").nth(1)).collect();

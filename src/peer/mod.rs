@@ -17,6 +17,7 @@ pub mod memo;
 pub mod node;
 pub mod policy;
 pub mod preflight;
+pub mod presence;
 pub mod probe;
 pub mod recovery;
 pub mod service;

@@ -12,13 +12,12 @@ use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::transaction::{self, Prepared, Transaction};
 use crate::peer::webroot::Webroots;
-use crate::peer::{admission, hearing, history, survey};
+use crate::peer::{hearing, history, presence, survey};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{
-    CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId, Version,
-};
+use crate::wire::message::{CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId};
+use crate::wire::presence::Presence;
 
 /// How long a caller may stay silent before its hello.
 pub const HELLO: Duration = Duration::from_secs(20);
@@ -120,8 +119,8 @@ impl<'n> Session<'n> {
             }
             Request::Compare { lineages } if lineages.len() <= LINEAGES_AT_MOST => {
                 let installed = lineages.into_iter().map(|lineage| {
-                    let version = self.installed(&lineage);
-                    Installed { lineage, version }
+                    let presence = self.presence(&lineage);
+                    Installed { lineage, presence }
                 });
                 Reply::Compared { lineages: installed.collect() }
             }
@@ -151,15 +150,12 @@ impl<'n> Session<'n> {
     ///
     /// What a crash left open counts for nothing, whatever the links show: services may not have been told. The primary
     /// then offers it, and the transaction looks at the journal first.
-    fn installed(&self, lineage: &LineageName) -> Option<Version> {
-        self.grant.allows_lineage(lineage).ok()?;
-        if Journal::is_open_for(self.node.state(), lineage) {
-            return None;
+    fn presence(&self, lineage: &LineageName) -> Presence {
+        match self.grant.allows_lineage(lineage) {
+            Err(cause) => Presence::Unknown { cause },
+            Ok(()) if Journal::is_open_for(self.node.state(), lineage) => Presence::Here { version: None },
+            Ok(()) => presence::of(self.node, lineage),
         }
-        admission::installed(self.node, lineage).unwrap_or_else(|error| {
-            tracing::warn!(%lineage, %error, "cannot compare");
-            None
-        })
     }
 
     fn prepare(&mut self, request: &Prepare, deadline: Deadline) -> Reply {

@@ -11,17 +11,22 @@ use crate::peer::archive::Archive;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::peer::probe::{self, Expectation, Shown};
-use crate::peer::{admission, baseline};
+use crate::peer::{baseline, presence};
+use crate::wire::presence::Presence;
 use crate::wire::survey::{Certificate, Served, Survey};
 
-/// What cannot be read is told as missing, and named in the log.
+/// What cannot be read is told as unknown, and named in the log.
 pub fn of(node: &Node, lineage: &LineageName, deadline: Deadline) -> Survey {
-    let unreadable = |error| tracing::warn!(%lineage, "cannot survey: {error}");
-    let version = admission::installed(node, lineage).map_err(unreadable).unwrap_or_default();
-    let leaf = baseline::installed_leaf(node, lineage).map_err(unreadable).unwrap_or_default();
+    let mut presence = presence::of(node, lineage);
+    let leaf = baseline::installed_leaf(node, lineage).unwrap_or_else(|error| {
+        tracing::warn!(%lineage, "cannot survey: {error}");
+        // Without it nobody was asked what the services show: that must not pass for well.
+        presence = Presence::Unknown { cause: error.to_string() };
+        None
+    });
     Survey {
         lineage: lineage.clone(),
-        version,
+        presence,
         certificate: leaf.as_ref().map(|leaf| Certificate { leaf: leaf.digest, not_after: leaf.not_after }),
         unfinished: Journal::is_open_for(node.state(), lineage),
         served: leaf.map(|leaf| served(node, lineage, &leaf, deadline)).unwrap_or_default(),

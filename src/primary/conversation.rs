@@ -16,7 +16,7 @@ use crate::primary::fleet::Member;
 use crate::primary::link::{self, LinkError, Stream};
 use crate::wire::banner::{self, BannerError};
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{CHALLENGES_AT_MOST, LINEAGES_AT_MOST, Reply, Request, TokenFailure};
+use crate::wire::message::{CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Reply, Request, TokenFailure};
 use crate::wire::survey::Survey;
 
 /// A node gives up a little before we do, so that its word for it still arrives.
@@ -191,8 +191,12 @@ pub fn harmless(reply: Reply) -> Reply {
             let some = lineages.into_iter().take(LINEAGES_AT_MOST);
             Reply::Surveyed { lineages: some.map(Survey::harmless).collect() }
         }
-        // Names, numbers and digests.
-        reply @ (Reply::Compared { .. } | Reply::Prepared { .. }) => reply,
+        Reply::Compared { lineages } => {
+            let some = lineages.into_iter().take(LINEAGES_AT_MOST);
+            let harmless = |Installed { lineage, presence }| Installed { lineage, presence: presence.harmless() };
+            Reply::Compared { lineages: some.map(harmless).collect() }
+        }
+        Reply::Prepared { transaction } => Reply::Prepared { transaction },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::{Member, Places, for_each};
 use crate::primary::record;
 use crate::wire::message::{LINEAGES_AT_MOST, Reply, Request};
+use crate::wire::presence::Presence;
 
 /// Nothing depends on it: who does not answer by then is asked the next time.
 const ASKING: Duration = Duration::from_secs(20);
@@ -73,16 +74,29 @@ fn kept(
     for (lineage, names) in gone {
         // Of what is not this key's nothing is said, and that is not that it is gone.
         let Some(there) = surveyed.iter().find(|survey| survey.lineage == *lineage) else { continue };
-        // A tree that is torn, or made by hand since, has a certificate and a key too.
-        if there.version.is_some() || there.certificate.is_some() || there.unfinished {
-            kept.push(Leftover { node: member.name.clone(), lineage: lineage.clone() });
-        } else if !dry_run {
-            for name in names {
-                if let Err(error) = record::forget(&config.node.state, &member.name, name) {
-                    tracing::warn!(node = %member.name, lineage = %name, "cannot forget a lineage that is gone: {error}");
+        match &there.presence {
+            Presence::Gone if !there.unfinished => {
+                if !dry_run {
+                    forget(config, member, names);
                 }
             }
+            // A tree that is torn, or made by hand since, has a key too.
+            Presence::Gone | Presence::Here { .. } => {
+                kept.push(Leftover { node: member.name.clone(), lineage: lineage.clone() });
+            }
+            // Asked for again the next time.
+            Presence::Unknown { cause } => tracing::warn!(
+                node = %member.name, %lineage, "cannot say whether it keeps a lineage that is gone here: {cause}"
+            ),
         }
     }
     kept
+}
+
+fn forget(config: &Config, member: &Member, names: &[LineageName]) {
+    for name in names {
+        if let Err(error) = record::forget(&config.node.state, &member.name, name) {
+            tracing::warn!(node = %member.name, lineage = %name, "cannot forget a lineage that is gone: {error}");
+        }
+    }
 }

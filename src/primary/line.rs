@@ -9,6 +9,7 @@ use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::Member;
 use crate::wire::message::{Prepare, Reply, Request, TransactionId, Version};
+use crate::wire::presence::Presence;
 
 /// How long a lost answer is asked for again, beyond the conversation's own deadline.
 const RECALL: Duration = Duration::from_secs(20);
@@ -19,7 +20,7 @@ pub struct Line<'f> {
     member: &'f Member,
     deadline: Deadline,
     talk: Talk,
-    installed: BTreeMap<LineageName, Option<Version>>,
+    installed: BTreeMap<LineageName, Presence>,
     underway: Option<TransactionId>,
 }
 
@@ -82,7 +83,7 @@ impl<'f> Line<'f> {
         if let Request::Compare { .. } = first {
             match self.receive() {
                 Ok(Reply::Compared { lineages }) => {
-                    self.installed = lineages.into_iter().map(|entry| (entry.lineage, entry.version)).collect();
+                    self.installed = lineages.into_iter().map(|entry| (entry.lineage, entry.presence)).collect();
                 }
                 Ok(_) => self.talk = Talk::Broken(TalkError::Unexpected.outcome()),
                 Err(outcome) => self.talk = Talk::Broken(outcome),
@@ -107,7 +108,7 @@ impl<'f> Line<'f> {
         if self.underway.is_none() {
             let prepare = prepare();
             let version = Version { number: prepare.number, digest: prepare.files.digest() };
-            if self.installed.get(&prepare.lineage) == Some(&Some(version)) {
+            if self.installed.get(&prepare.lineage).and_then(Presence::version) == Some(version) {
                 return Staged::Ended(Outcome::Unchanged);
             }
             self.underway = Some(prepare.transaction.clone());

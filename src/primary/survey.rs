@@ -15,7 +15,8 @@ use crate::primary::delivery::Courier;
 use crate::primary::fleet::{Member, Places, for_each};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
-use crate::wire::message::{Reply, Request};
+use crate::wire::message::{Reply, Request, Version};
+use crate::wire::presence::Presence;
 use crate::wire::survey::{Served, Survey};
 
 /// One lineage on one node.
@@ -184,7 +185,8 @@ fn row(
 }
 
 fn tell(row: &mut Row, lineage: &Lineage, survey: &Survey, now: Timestamp) {
-    row.number = survey.version.map(|version| version.number);
+    let version = survey.presence.version();
+    row.number = version.map(|version| version.number);
     row.served = Some(survey.served.clone());
     if let Some(certificate) = survey.certificate {
         let left = certificate.not_after.saturating_sub(now.as_second());
@@ -193,15 +195,15 @@ fn tell(row: &mut Row, lineage: &Lineage, survey: &Survey, now: Timestamp) {
     }
     row.state = if survey.unfinished {
         State::Unfinished
-    } else if survey
-        .version
-        .is_some_and(|version| version.digest == lineage.digest() && version.number == lineage.number)
-    {
-        shown(&survey.served)
-    } else if survey.certificate.is_some() {
-        State::Behind
     } else {
-        State::Missing
+        let is_the_primarys =
+            |version: &Version| version.digest == lineage.digest() && version.number == lineage.number;
+        match &survey.presence {
+            Presence::Here { version } if version.as_ref().is_some_and(is_the_primarys) => shown(&survey.served),
+            Presence::Here { .. } => State::Behind,
+            Presence::Gone => State::Missing,
+            Presence::Unknown { cause } => State::Unknown { cause: cause.clone() },
+        }
     };
 }
 

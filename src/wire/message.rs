@@ -10,6 +10,7 @@ use crate::model::challenge::{Challenge, Token};
 use crate::model::digest::Digest;
 use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::model::outcome::Outcome;
+use crate::wire::presence::Presence;
 use crate::wire::survey::Survey;
 
 /// The most challenges in one message: Let's Encrypt allows 100 names in one certificate.
@@ -154,8 +155,8 @@ pub struct TokenFailure {
 pub struct Installed {
     /// Which.
     pub lineage: LineageName,
-    /// The version that `live/NAME` names; none when there is none or it is not whole.
-    pub version: Option<Version>,
+    /// What is there.
+    pub presence: Presence,
 }
 
 /// One version of a lineage, by number and content.

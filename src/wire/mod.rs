@@ -5,4 +5,5 @@
 pub mod banner;
 pub mod frame;
 pub mod message;
+pub mod presence;
 pub mod survey;

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::model::digest::Digest;
 use crate::model::escape::escaped;
 use crate::model::names::LineageName;
-use crate::wire::message::Version;
+use crate::wire::presence::Presence;
 
 /// One lineage on one node.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Survey {
     /// Which.
     pub lineage: LineageName,
-    /// The version that `live/NAME` names; none when there is none or it is not whole.
-    pub version: Option<Version>,
+    /// What is there.
+    pub presence: Presence,
     /// What can be said of its certificate, also where the version is not whole.
     pub certificate: Option<Certificate>,
     /// Whether a transaction is under way, or waits for `certcast recover`.
@@ -56,6 +56,7 @@ impl Survey {
     /// With its text as it may be shown.
     #[must_use]
     pub fn harmless(mut self) -> Self {
+        self.presence = self.presence.harmless();
         self.served.example = self.served.example.map(|example| escaped(&example));
         self.served.missed = self.served.missed.map(|missed| escaped(&missed));
         self

@@ -238,7 +238,16 @@ fn a_lineage_that_certbot_deleted_stays_on_the_peers_and_is_told_until_a_person_
         assert!(lab.resync(&[]).exits(0).stdout().contains("web3  www.site.test  kept: "));
     }
 
+    // A disk that is not mounted is no tree that was removed: it is there again afterwards, with the key.
+    let (live, aside) = ("/etc/letsencrypt/live", "/srv/live");
+    lab["web3"].run(["mv", live, aside]).ok();
+    lab["web3"].run(["ln", "-s", "/mnt/nothing", live]).ok();
+    assert!(!lab.resync(&[]).exits(0).stdout().contains("web3  www.site.test"));
+    lab["web3"].run(["rm", live]).ok();
+    lab["web3"].run(["mv", aside, live]).ok();
+
     let said = lab.resync(&[]).stdout();
+    assert!(said.contains("web3  www.site.test  kept: "), "{said}");
     for (line, command) in said.lines().filter_map(|line| line.split_once("in its letsencrypt directory: ")) {
         let host = &lab[line.split(' ').next().unwrap()];
         host.run(["sh", "-c", &format!("cd /etc/letsencrypt && {command}")]).ok();

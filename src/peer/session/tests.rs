@@ -57,8 +57,10 @@ fn a_lineage_that_is_not_the_callers_is_passed_over_and_its_own_are_served() {
         "wishes": {"force": false, "adopt": false, "dry_run": false}
     });
     let said = answers(&["a"], &[json!({"verb": "compare", "lineages": ["a", "b"]}), prepare]);
-    let installed = |name| json!({"lineage": name, "version": null});
-    assert_eq!(said[0], json!({"answer": "compared", "lineages": [installed("a"), installed("b")]}));
+    let not_its_own = "this key is not for the lineage b (--only)";
+    let (gone, unknown) = (json!({"is": "gone"}), json!({"is": "unknown", "cause": not_its_own}));
+    let lineages = json!([{"lineage": "a", "presence": gone}, {"lineage": "b", "presence": unknown}]);
+    assert_eq!(said[0], json!({"answer": "compared", "lineages": lineages}));
     assert_eq!(said[1]["answer"], "concluded");
     let refused = said[1].to_string();
     assert!(refused.contains(r#""step":"policy""#) && refused.contains("--only"), "{refused}");

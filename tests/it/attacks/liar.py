@@ -46,9 +46,9 @@ def answer(request):
         # Names, paths and versions that nobody asked for.
         version = {"number": 1, "digest": "0" * 64}
         names = ["www.site.test", "web3", "other.test"] * 2000
-        return say("compared", lineages=[{"lineage": name, "version": version} for name in names])
+        return say("compared", lineages=[{"lineage": name, "presence": {"is": "here", "version": version}} for name in names])
     if mode == "paths":
-        return say("compared", lineages=[{"lineage": "../../../etc/shadow", "version": None}])
+        return say("compared", lineages=[{"lineage": "../../../etc/shadow", "presence": {"is": "gone"}}])
     if mode == "asks":
         text = json.dumps({"verb": "compare", "lineages": ["www.site.test"], "path": "/etc/shadow"}).encode()
         sink.write(struct.pack(">I", len(text)) + text)
@@ -73,7 +73,7 @@ def answer(request):
     if verb == "withdraw":
         return say("withdrawn", failures=[])
     if verb == "compare":
-        return say("compared", lineages=[{"lineage": name, "version": None} for name in request["lineages"]])
+        return say("compared", lineages=[{"lineage": name, "presence": {"is": "gone"}} for name in request["lineages"]])
     if verb == "prepare":
         return say("prepared", transaction=transaction)
     if verb == "commit":

@@ -188,8 +188,11 @@ fn a_deploy_key_is_for_its_lineages_only_and_hears_nothing_of_others() {
     let asked = [compare(NAME), prepare(&bundle, NAME, 2), compare("third.test")];
     let said = send(&lab, &frames(&asked));
     let answers = said.stdout();
-    let null = |lineage: &str| format!(r#"{{"lineage":"{lineage}","version":null}}"#);
-    assert!(answers.contains(&null(NAME)) && answers.contains(&null("third.test")), "{said}");
+    // Whether it is there is not to be heard; of its own it is.
+    let unsaid =
+        format!(r#"{{"lineage":"{NAME}","presence":{{"is":"unknown","cause":"this key is not for the lineage"#);
+    let gone = r#"{"lineage":"third.test","presence":{"is":"gone"}}"#;
+    assert!(answers.contains(&unsaid) && answers.contains(gone), "{said}");
     assert!(answers.contains(r#""outcome":"refused","step":"policy""#) && answers.contains("--only"), "{said}");
     assert!(!answers.contains(r#""answer":"rejected""#), "{said}");
     assert_eq!(peer.certificates(), before);
