@@ -99,6 +99,15 @@ impl Dir {
         })
     }
 
+    /// Removes a file or a link; says whether it was there.
+    pub fn unlink_if_there(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+        match self.unlink(name) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes an empty directory.
     pub fn rmdir(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         self.on("remove directory", name.as_ref(), |name| unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir))
