@@ -152,6 +152,10 @@ impl<'n> Ending<'n> {
 
     /// After a failure past the switch: makes the old tree visible again and brings the services back to it.
     pub fn undo(mut self, step: Step, cause: String, reload: Reload) -> Outcome {
+        // A later run would read 'confirmed', and finish what was undone here.
+        if let Err(error) = self.journal.make_sure() {
+            return self.stuck(&format!("{cause}; then undoing failed: {:#}", anyhow::Error::from(error)));
+        }
         match self.try_undo(step, &cause, reload) {
             Ok(()) => self.put_away(step, cause),
             Err(error) => self.stuck(&format!("{cause}; then undoing failed: {error:#}")),
@@ -230,8 +234,10 @@ impl<'n> Ending<'n> {
     }
 
     /// Before the switch: removes everything that was staged, and ends the transaction.
-    pub fn give_up(self, step: Step, cause: &str) -> Halt {
-        match self.discard().and_then(|()| Ok(self.journal.close()?)) {
+    pub fn give_up(mut self, step: Step, cause: &str) -> Halt {
+        // A later run would read that the switch had begun, and go back by what is removed here.
+        let sure = self.journal.make_sure().map_err(anyhow::Error::from);
+        match sure.and_then(|()| self.discard()).and_then(|()| Ok(self.journal.close()?)) {
             Ok(()) => Halt::refused(step, cause),
             Err(left) => {
                 Halt::refused(step, format!("{cause}; what was staged waits for 'certcast recover': {left:#}"))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::model::bundle::{FILE_AT_MOST, PemFiles};
+use crate::model::escape::escaped;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::{Dir, Kind};
@@ -71,11 +72,16 @@ impl Joined {
         self.dir.sync()
     }
 
-    /// Makes the old content visible again; once or many times, whatever a crash left.
+    /// Makes the old content visible again; once or many times until `discard` begins, whatever a crash left.
+    ///
+    /// The old copy stays under its own name: when it is not there, it is lost and not put back already.
     pub fn undo(&self, transaction: &TransactionId, existed: bool) -> io::Result<()> {
-        let (stage, old) = (self.beside("stage", transaction), self.beside("old", transaction));
-        if existed && self.dir.exists(&old)? {
-            self.dir.rename(&old, &self.name)?;
+        let [stage, old, back] = ["stage", "old", "back"].map(|what| self.beside(what, transaction));
+        if existed {
+            self.dir.unlink_if_there(&back)?;
+            self.dir.link(&old, &back).map_err(|error| self.lost(&old, error))?;
+            // Of two names of one file, as they are where nothing was switched, this leaves both.
+            self.dir.rename(&back, &self.name)?;
         } else if !existed && !self.dir.exists(&stage)? && self.exists()? {
             self.dir.unlink(&self.name)?;
         }
@@ -84,14 +90,21 @@ impl Joined {
 
     /// Removes what was staged or kept.
     pub fn discard(&self, transaction: &TransactionId) -> io::Result<()> {
-        for what in ["stage", "old"] {
-            let name = self.beside(what, transaction);
-            if self.dir.exists(&name)? {
-                self.dir.unlink(&name)?;
-            }
+        for what in ["stage", "old", "back"] {
+            self.dir.unlink_if_there(self.beside(what, transaction))?;
         }
         atomic::remove_leftovers(&self.dir)?;
         self.dir.sync()
+    }
+
+    fn lost(&self, old: &str, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::NotFound {
+            return error;
+        }
+        let (visible, old) = (self.path(), self.dir.path().join(old));
+        let (visible, old) = (escaped(&visible.to_string_lossy()), escaped(&old.to_string_lossy()));
+        let why = format!("{visible} cannot go back: {old}, the copy of what it held before, is gone");
+        io::Error::new(io::ErrorKind::NotFound, why)
     }
 
     fn beside(&self, what: &str, transaction: &TransactionId) -> String {

@@ -14,7 +14,8 @@ use crate::model::digest::Digest;
 use crate::model::names::LineageName;
 use crate::model::outcome::Step;
 use crate::peer::state::{Intent, OutOfOrder, Record, State};
-use crate::sys::{atomic, bounded, sync};
+use crate::sys::line_log::LineLog;
+use crate::sys::{bounded, sync};
 
 const NAME: &str = "transaction.journal";
 /// A journal has a handful of lines; expectations of a lineage with 100 names make the longest.
@@ -38,7 +39,7 @@ pub enum JournalError {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
+    log: LineLog<File>,
     state: State,
     intent: Intent,
     failure: Option<(Step, String)>,
@@ -54,10 +55,11 @@ impl Journal {
             let why = "too many places to see the certificate at: name fewer in service.probe";
             return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, why)));
         }
-        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-        atomic::append_synced(&mut file, &begun).map_err(failed)?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        let mut log = LineLog::new(file, 0);
+        log.append(&begun).map_err(failed)?;
         sync::sync_tree_files(&[&path]).map_err(failed)?;
-        Ok(Journal { path, file, state: State::Staging, intent, failure: None })
+        Ok(Journal { path, log, state: State::Staging, intent, failure: None })
     }
 
     /// Opens what a crash left, if it left anything. A torn first line means that nothing was begun.
@@ -76,9 +78,9 @@ impl Journal {
             return Ok(None);
         };
         let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
-        // A torn tail must go, or the next record would be glued to it.
-        file.set_len(whole as u64).map_err(failed)?;
-        Ok(Some(Journal { path, file, state, intent: *intent, failure }))
+        let mut log = LineLog::new(file, whole as u64);
+        log.make_sure().map_err(failed)?;
+        Ok(Some(Journal { path, log, state, intent: *intent, failure }))
     }
 
     /// Whether a transaction has not ended here. A disk that does not say is taken for one that says yes.
@@ -117,9 +119,15 @@ impl Journal {
     pub fn write(&mut self, record: &Record) -> Result<(), JournalError> {
         let failed = |error| JournalError::Io(self.path.clone(), error);
         let next = self.state.after(record).map_err(|error| JournalError::Order(self.path.clone(), error))?;
-        atomic::append_synced(&mut self.file, &line(record).map_err(failed)?).map_err(failed)?;
+        self.log.append(&line(record).map_err(failed)?).map_err(failed)?;
         self.state = next;
         Ok(())
+    }
+
+    /// Takes back a record that could not be written. After an error it may be read all the same, by the next run: then
+    /// nothing may be done that its being read would make wrong.
+    pub fn make_sure(&mut self) -> Result<(), JournalError> {
+        self.log.make_sure().map_err(|error| JournalError::Io(self.path.clone(), error))
     }
 
     /// Ends the transaction: nothing is left to be done.

@@ -68,17 +68,6 @@ pub fn replace_path(path: &Path, content: &[u8], attrs: &Attributes) -> io::Resu
     replace(&Dir::open(parent)?, name, content, attrs)
 }
 
-/// Appends one line, given with its newline, to a file opened for appending; durable on return.
-///
-/// On an error the file is cut back to what it was. A crash meanwhile may leave a torn last line:
-/// a reader takes a line without its newline as never written.
-pub fn append_synced(file: &mut File, line: &[u8]) -> io::Result<()> {
-    let before = file.metadata()?.len();
-    file.write_all(line).and_then(|()| file.sync_all()).inspect_err(|_| {
-        let _ = file.set_len(before).and_then(|()| file.sync_all());
-    })
-}
-
 /// Removes what killed writers left in a directory, and says how many there were.
 ///
 /// It takes a writer at work for a dead one: the caller holds the lock that writers hold.

@@ -12,8 +12,8 @@ use super::at_path::{at_path, shown};
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat, renameat2};
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, linkat, symlinkat, unlinkat};
+use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, fsync, linkat, symlinkat, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use stat::{Kind, Stat};
 
+mod create;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -86,49 +87,6 @@ impl Dir {
         })
     }
 
-    /// Makes a directory if it is missing, with exactly this mode, and opens it.
-    ///
-    /// An existing one is opened as it is. A crash leaves it absent or empty and still private.
-    pub fn create_beneath(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<Dir> {
-        self.create(name.as_ref(), mode, false)
-    }
-
-    /// As [`Dir::create_beneath`]; a directory made here gets this directory's owner and group.
-    pub fn create_beneath_as_owner(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<Dir> {
-        self.create(name.as_ref(), mode, true)
-    }
-
-    fn create(&self, name: &OsStr, mode: u32, as_owner: bool) -> io::Result<Dir> {
-        let path = self.checked("make directory", name)?;
-        match mkdirat(&self.fd, name, Mode::S_IRWXU) {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => return self.open_beneath(name),
-            Err(errno) => return Err(at_path("make directory", &path, errno)),
-        }
-        let fresh = self.open_beneath(name)?;
-        // Who may write here could have swapped in another directory since; one that holds
-        // something is not the one just made, and its owner and mode are not ours to change.
-        if !fresh.entries()?.is_empty() {
-            return Ok(fresh);
-        }
-        if let Err(error) = self.dress(&fresh, mode, as_owner) {
-            let _ = self.rmdir(name);
-            return Err(at_path("set owner and mode of directory", &path, error));
-        }
-        fresh.sync()?;
-        self.sync()?;
-        Ok(fresh)
-    }
-
-    /// Owner before mode: chown takes set-id bits away, and a mode must not open to the wrong group.
-    fn dress(&self, fresh: &Dir, mode: u32, as_owner: bool) -> io::Result<()> {
-        let (wanted, is) = (self.stat_self()?, fresh.stat_self()?);
-        if as_owner && (wanted.uid, wanted.gid) != (is.uid, is.gid) {
-            fchown(&fresh.fd, Some(Uid::from_raw(wanted.uid)), Some(Gid::from_raw(wanted.gid)))?;
-        }
-        Ok(fchmod(&fresh.fd, Mode::from_bits_truncate(mode))?)
-    }
-
     /// Removes a file or a link; an absent one is an error of kind `NotFound`.
     pub fn unlink(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         self.on("remove", name.as_ref(), |name| match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
@@ -139,6 +97,15 @@ impl Dir {
             },
             other => other,
         })
+    }
+
+    /// Removes a file or a link; says whether it was there.
+    pub fn unlink_if_there(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+        match self.unlink(name) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes an empty directory.

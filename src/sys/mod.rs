@@ -8,6 +8,7 @@ pub mod ancestry;
 pub mod atomic;
 pub mod bounded;
 pub mod dir;
+pub mod line_log;
 pub mod lock;
 pub mod mount_namespace;
 pub mod process;

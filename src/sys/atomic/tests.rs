@@ -1,9 +1,8 @@
 use super::{
-    Attributes, Temp, append_synced, is_temp_name, remove_leftovers, remove_leftovers_older_than, replace,
-    replace_path, write_new,
+    Attributes, Temp, is_temp_name, remove_leftovers, remove_leftovers_older_than, replace, replace_path, write_new,
 };
 use crate::sys::dir::Dir;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
@@ -113,16 +112,4 @@ fn the_file_of_a_writer_at_work_elsewhere_stays() {
     File::create(temp.path().join(old)).unwrap().set_modified(SystemTime::now() - 2 * hour).unwrap();
     assert_eq!(remove_leftovers_older_than(&dir, hour).unwrap(), 1);
     assert_eq!(names(&dir), [young]);
-}
-
-#[test]
-fn lines_are_appended_and_a_failed_one_is_cut_off() {
-    let (temp, _dir) = made();
-    let path = temp.path().join("journal");
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-    append_synced(&mut file, b"one\n").unwrap();
-    append_synced(&mut file, b"two\n").unwrap();
-    assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
-    append_synced(&mut File::open(&path).unwrap(), b"three\n").unwrap_err();
-    assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
 }

@@ -68,6 +68,37 @@ fn a_new_directory_gets_its_parents_owner_when_asked() {
 }
 
 #[test]
+fn what_a_kill_left_private_gets_its_owner_and_mode_and_what_somebody_made_so_does_not() {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root to give a directory away");
+    let (temp, dir) = made();
+    std::os::unix::fs::chown(temp.path(), Some(4242), Some(4343)).unwrap();
+    let left = |name: &str, owner: u32, mode: u32| {
+        let path = temp.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
+    };
+    left("made", 0, 0o700);
+    left("given", 4242, 0o700);
+    left("set-id", 0, 0o2700);
+    left("strangers", 4444, 0o700);
+    left("closed", 0, 0o750);
+    left("filled", 0, 0o700);
+    fs::write(temp.path().join("filled/file"), "").unwrap();
+    let after = |name: &str| {
+        dir.create_beneath_as_owner(name, 0o755).unwrap();
+        let is = fs::metadata(temp.path().join(name)).unwrap();
+        (is.uid(), is.gid(), is.mode() & 0o7777)
+    };
+    for name in ["made", "given", "set-id"] {
+        assert_eq!(after(name), (4242, 4343, 0o755), "{name}");
+    }
+    assert_eq!(after("strangers"), (4444, 4444, 0o700));
+    assert_eq!(after("closed"), (0, 0, 0o750));
+    assert_eq!(after("filled"), (0, 0, 0o700));
+}
+
+#[test]
 fn exchange_swaps_both_and_keeps_the_number_of_the_error() {
     let (temp, dir) = made();
     for name in ["old", "new"] {
