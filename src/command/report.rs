@@ -6,6 +6,7 @@ use crate::model::escape::escaped;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::LineageName;
 use crate::model::outcome::Outcome;
+use crate::model::pasteable::pasteable;
 use crate::primary::delivery::{Courier, Delivery};
 
 /// One line on standard output.
@@ -30,7 +31,8 @@ pub fn warn_of_rival(courier: &Courier<'_>, lineage: &LineageName) {
     if let Some(other) = courier.superseded_by(lineage) {
         warn(&format!(
             "{lineage} is not sent: deploy.rename sends {other} under this name; \
-             'certbot delete --cert-name {lineage}' ends this, or remove the rename"
+             `{}` ends this, or remove the rename",
+            pasteable(&["certbot", "delete", "--cert-name", lineage.as_str()])
         ));
     }
 }

@@ -15,6 +15,7 @@ use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
+use crate::model::pasteable::pasteable;
 use crate::primary::challenge::Runs;
 use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::{Fleet, Member};
@@ -86,10 +87,11 @@ fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<
 fn say_what_is_left_over(config: &Config, peers: &[&Member], arguments: &Resync) -> Result<(), Failure> {
     let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     for Leftover { node, lineage } in leftover::find(config, &present, peers, arguments.wishes.dry_run)? {
-        let name = lineage.as_str().replace('\'', r"'\''");
+        let trees = ["live", "archive"].map(|directory| format!("{directory}/{lineage}"));
         let text = format!(
             "{node}  {lineage}  kept: certbot no longer has it here, and nothing is removed unasked; once no service on \
-             {node} uses it, run there in its letsencrypt directory: rm -r 'live/{name}' 'archive/{name}'"
+             {node} uses it, run there in its letsencrypt directory: rm -r {}",
+            pasteable(&trees)
         );
         tracing::info!("{text}");
         if !arguments.json {

@@ -11,6 +11,7 @@ use crate::model::config;
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::LineageName;
+use crate::model::pasteable::pasteable;
 use crate::primary::delivery::{Courier, Manner};
 use crate::primary::fleet::Fleet;
 use crate::primary::survey::{self, Row, State};
@@ -141,7 +142,8 @@ pub fn state(row: &Row) -> String {
         State::NotServed { place } => format!("not served: {place}: look at that service there{since}"),
         State::PartlySeen => {
             let unasked = row.served.as_ref().map_or(0, |served| served.unasked);
-            format!("the time was up before it was asked at {unasked} places: 'certcast status {}'{since}", row.lineage)
+            let again = pasteable(&["certcast", "status", row.lineage.as_str()]);
+            format!("the time was up before it was asked at {unasked} places: `{again}`{since}")
         }
         State::Behind => format!("should be {}: 'certcast resync'{since}", row.expected),
         State::Missing => format!("not there: 'certcast resync'{since}"),

@@ -5,6 +5,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::model::pasteable::pasteable;
+
 /// How others may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
@@ -37,8 +39,8 @@ impl Exposure {
     /// The command that ends it.
     pub fn remedy(self, path: &Path) -> String {
         match self {
-            Exposure::Owner(_) => format!("chown root '{}'", path.display()),
-            Exposure::Mode(_) => format!("chmod go-w '{}'", path.display()),
+            Exposure::Owner(_) => pasteable(&["chown", "root", &path.to_string_lossy()]),
+            Exposure::Mode(_) => pasteable(&["chmod", "go-w", &path.to_string_lossy()]),
         }
     }
 }
@@ -54,6 +56,8 @@ impl fmt::Display for Exposure {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::Exposure::{self, Mode, Owner};
 
     #[test]
@@ -70,5 +74,12 @@ mod tests {
         assert_eq!(directory((0, 0), 0o777), Some(Mode(0o777)));
         assert_eq!(directory((0, 0), 0o1777), None);
         assert_eq!(directory((8, 0), 0o1777), Some(Owner(8)));
+    }
+
+    #[test]
+    fn the_remedy_is_for_that_path_whatever_its_name_is() {
+        let path = Path::new("/srv/it's; reboot");
+        assert_eq!(Mode(0o666).remedy(path), r"chmod go-w '/srv/it'\''s; reboot'");
+        assert_eq!(Owner(8).remedy(path), r"chown root '/srv/it'\''s; reboot'");
     }
 }

@@ -4,6 +4,7 @@
 //! a record; it calls `cleanup` once a name too. A run is known by certbot's process, so a killed one
 //! can be told from one under way.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ const RUN_AT_MOST: i64 = 24 * 3600;
 const FORGOTTEN: &str = ".forgotten-";
 /// Nodes collect old challenges by themselves after a day; a debt of a week is nobody's.
 const DEBT_AT_MOST: i64 = 7 * 24 * 3600;
+/// So many debts are kept for one node, the newest: a list without end could not be read any more, and then nothing on it
+/// would be done.
+const DEBTS_AT_MOST: usize = 10 * CHALLENGES_AT_MOST;
 
 /// What one cleanup call came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -179,6 +183,14 @@ impl Runs {
     /// Remembers what a node still has to remove. The caller holds [`Runs::hold`].
     pub fn owe(&self, node: &NodeName, withdrawals: &[Withdrawal]) -> io::Result<()> {
         let dir = self.owed.create_beneath(node.as_str(), 0o700)?;
+        let forgotten = make_room(&dir, withdrawals)?;
+        if forgotten > 0 {
+            tracing::warn!(
+                %node,
+                "more than {DEBTS_AT_MOST} challenges are still to be withdrawn there: the {forgotten} oldest are left to \
+                 the node, which removes them by their age"
+            );
+        }
         withdrawals.iter().try_for_each(|withdrawal| write(&dir, withdrawal.token.as_str(), withdrawal))
     }
 
@@ -203,6 +215,21 @@ impl Runs {
         withdrawals.iter().try_for_each(|withdrawal| unlink_if_there(&dir, withdrawal.token.as_str()))?;
         dir.sync()
     }
+}
+
+/// Forgets the oldest debts, as many as new ones need their place; returns how many these were.
+fn make_room(dir: &Dir, wanted: &[Withdrawal]) -> io::Result<usize> {
+    let wanted: BTreeSet<&str> = wanted.iter().map(|withdrawal| withdrawal.token.as_str()).collect();
+    let names = dir.entries()?;
+    let others: Vec<Token> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+    let others = others.iter().map(Token::as_str).filter(|token| !wanted.contains(token));
+    let age = |token| (dir.stat(token).map_or(i64::MIN, |stat| stat.modified), token);
+    let mut by_age: Vec<_> = others.map(age).collect();
+    let surplus = (by_age.len() + wanted.len()).saturating_sub(DEBTS_AT_MOST);
+    by_age.sort_unstable();
+    by_age.truncate(surplus);
+    by_age.iter().try_for_each(|(_, token)| unlink_if_there(dir, token))?;
+    Ok(by_age.len())
 }
 
 fn write(dir: &Dir, name: &str, record: &impl Serialize) -> io::Result<()> {

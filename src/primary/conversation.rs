@@ -37,6 +37,8 @@ pub enum TalkError {
         said: String,
         /// How a person sees for himself.
         trial: String,
+        /// Whether it is because the node is away.
+        is_away: bool,
     },
     /// It broke on the way.
     #[error("{0}{1}")]
@@ -50,12 +52,15 @@ pub enum TalkError {
 }
 
 impl TalkError {
-    /// Whether the node may just be away. With the system's ssh, its silence is all that is seen of that.
+    /// Whether the node may just be away; not where it is there and refuses, or has no receiver that speaks to us.
     pub fn is_absence(&self) -> bool {
         match self {
             TalkError::Link(error) => error.is_transient(),
-            TalkError::Banner { error, .. } => matches!(error, BannerError::Ended(_) | BannerError::Deadline),
-            TalkError::Frame(..) => true,
+            TalkError::Banner { is_away, .. } => *is_away,
+            TalkError::Frame(error, _) => match error {
+                FrameError::Closed | FrameError::Torn | FrameError::Deadline | FrameError::Io(_) => true,
+                FrameError::TooLarge(_) | FrameError::Malformed(_) => false,
+            },
             TalkError::Rejected(_) | TalkError::Unexpected => false,
         }
     }
@@ -125,7 +130,13 @@ impl Conversation {
         let sent = written
             .and_then(|()| Ok(conversation.stream.write_all(&flight).and_then(|()| conversation.stream.flush())?));
         if let Err(error) = banner::read(&mut conversation.stream) {
-            return Err(TalkError::Banner { error, said: conversation.said(), trial: member.route().trial() });
+            let is_away = match error {
+                BannerError::Ended(_) => conversation.stream.is_away(),
+                BannerError::Io(_) | BannerError::Deadline => true,
+                BannerError::Foreign(_) | BannerError::Versions(..) => false,
+            };
+            let (said, trial) = (conversation.said(), member.route().trial());
+            return Err(TalkError::Banner { error, said, trial, is_away });
         }
         sent.map_err(|error| conversation.broken(error))?;
         match conversation.receive()? {

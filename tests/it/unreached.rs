@@ -167,17 +167,13 @@ fn each_reason_why_a_receiver_does_not_answer_has_its_own_message() {
     peer.write("/root/.bashrc", "echo Welcome to web2\necho 'certcast-wire 0'\n");
     auth().ok().silent();
     peer.change_host_key();
-    says(&[
-        "its host key is now SHA256:",
-        "ssh-keygen -R '192.0.2.2' -f '/etc/certcast/known_hosts'",
-        "only if it shows",
-    ]);
+    says(&["its host key is now SHA256:", "ssh-keygen -R 192.0.2.2 -f /etc/certcast/known_hosts", "only if it shows"]);
     lab.primary().write("/etc/certcast/known_hosts", "");
     says(&[
         "its host key SHA256:",
         "is not in /etc/certcast/known_hosts",
         "ssh-keygen -lf",
-        ">> '/etc/certcast/known_hosts'",
+        ">> /etc/certcast/known_hosts",
     ]);
     lab.pin_host_keys();
     auth().ok().silent();

@@ -195,6 +195,46 @@ fn the_systems_ssh_reaches_a_peer_through_another_and_a_local_peer_needs_none() 
 }
 
 #[test]
+fn only_a_peer_that_is_away_is_forgiven_whichever_ssh_is_used() {
+    let lab = Lab::raise().hosts(2).up();
+    let (primary, peer, key) = (lab.primary(), &lab["web2"], lab.identity());
+    let addresses: Vec<_> = lab.hosts().iter().flat_map(Host::addresses).collect();
+    lab.dns().set(NAME, &addresses);
+    primary.set("challenge.require", "reachable");
+    primary.set("challenge.budget", "15s");
+    let config =
+        format!("IdentityFile /etc/certcast/id_ed25519\nIdentitiesOnly yes\nUserKnownHostsFile {KNOWN_HOSTS}\n");
+    primary.write("/root/.ssh/config", config);
+    let known = primary.text(KNOWN_HOSTS);
+    for transport in ["system-ssh", "ssh2"] {
+        primary.set("peer.0.transport", transport);
+        let auth = || primary.hooks().auth(&[NAME]).run();
+        let is_refused = |words: &str| {
+            let said = auth().exits(1).stderr();
+            assert!(said.contains("certcast: web2: ") && said.contains(words), "{transport}: {said}");
+        };
+        auth().ok().silent();
+        peer.stop_sshd();
+        auth().ok().silent();
+        peer.start_sshd();
+        peer.unplug();
+        auth().ok().silent();
+        peer.plug();
+
+        peer.authorize_only(&key, Grant::Forced("/usr/local/bin/certcasst receive"));
+        is_refused("the other side ended without saying hello");
+        peer.authorize_only(&key, Grant::Forced("exit 255"));
+        is_refused("the other side ended without saying hello");
+        peer.authorize_only(&primary.new_key(&format!("/root/not-known-{transport}")), Grant::Forced("true"));
+        is_refused(if transport == "ssh2" { "sshd does not let root in" } else { "Permission denied" });
+        peer.authorize_only(&key, Grant::Receive { role: "deploy", only: &[] });
+        primary.write(KNOWN_HOSTS, "");
+        is_refused(if transport == "ssh2" { "its host key" } else { "Host key verification failed" });
+        primary.write(KNOWN_HOSTS, &known);
+    }
+}
+
+#[test]
 fn a_peer_with_ipv6_alone_and_one_known_by_its_link_get_challenges_and_certificates() {
     let lab = Lab::raise().hosts(3).up();
     let primary = lab.primary();

@@ -75,6 +75,7 @@ fn exposed(exposure: Option<Exposure>, path: &Path, why: &'static str) -> Result
 mod tests {
     use super::load;
     use crate::model::config::ConfigError;
+    use crate::model::pasteable::pasteable;
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
     use std::fs::{self, Permissions};
@@ -99,7 +100,7 @@ mod tests {
         assert!(message("fifo").contains("this is a FIFO, not a regular file"));
         assert!(message("latin1").ends_with("latin1:2: the file is not UTF-8 text; save it as UTF-8"));
         assert!(message("large").contains("larger than 1 MiB"));
-        assert!(message("open").ends_with(&format!("run: chmod go-w '{}'", named("open"))));
+        assert!(message("open").ends_with(&format!("run: chmod go-w {}", pasteable(&[named("open")]))));
         assert!(message("open/below").ends_with("the file cannot be read"));
         assert!(message("none").starts_with(&named("none")));
     }

@@ -99,3 +99,36 @@ fn debts_stay_until_they_are_settled_and_damage_is_passed_over() {
     runs.settled(&node, &debts[..1]).unwrap();
     assert_eq!(runs.owed(&node), debts[1..]);
 }
+
+#[test]
+fn of_debts_without_end_the_newest_are_kept_and_can_be_read() {
+    let (home, runs, _) = runs();
+    let node: NodeName = "web2".parse().unwrap();
+    runs.owe(&node, &[1, 2].map(|n| Withdrawal::of(&challenge(n)))).unwrap();
+    let owed = home.path().join("owed/web2");
+    for n in 2..DEBTS_AT_MOST {
+        fs::write(owed.join(format!("{n:x>43}")), "").unwrap();
+    }
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for n in [1, 2] {
+        let file = fs::File::options().write(true).open(owed.join(challenge(n).token().as_str())).unwrap();
+        file.set_modified(hour_ago).unwrap();
+    }
+    // One that is there already needs no place.
+    runs.owe(&node, &[2, 3].map(|n| Withdrawal::of(&challenge(n)))).unwrap();
+    assert_eq!(fs::read_dir(&owed).unwrap().count(), DEBTS_AT_MOST);
+    assert_eq!(runs.owed(&node), [2, 3].map(|n| Withdrawal::of(&challenge(n))));
+}
+
+#[test]
+fn a_disk_that_does_not_say_whether_anything_was_published_is_taken_to_say_yes() {
+    let (home, runs, run) = runs();
+    assert!(!runs.is_published(&run), "of a run that left nothing nothing was published");
+    runs.record(&run, &challenge(1)).unwrap();
+    assert!(!runs.is_published(&run));
+    // A link is not followed: an error that says nothing of what is there.
+    let record = home.path().join("runs").join(run.to_string());
+    fs::rename(&record, home.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(home.path().join("elsewhere"), &record).unwrap();
+    assert!(runs.is_published(&run));
+}

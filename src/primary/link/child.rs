@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::model::deadline::Deadline;
@@ -21,11 +21,14 @@ use super::Stream;
 use super::bounded::timeout;
 use super::error::LinkError;
 use super::said::Said;
+use super::system_ssh;
 
 /// What is taken in while we write; as much as libssh2's window.
 const INBOX_AT_MOST: usize = 2 * 1024 * 1024;
 /// For a program to end by itself after its pipes are closed, so that it can undo what it had begun.
 const GRACE: Duration = Duration::from_millis(500);
+/// The pauses in waiting for its exit status, which comes right after its pipes end.
+const STATUS_ASKED: Duration = Duration::from_millis(5);
 
 /// What becomes of a program that still runs a moment after its pipes are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,21 @@ impl ChildStream {
         Ok(())
     }
 
+    /// The exit status, a moment after the pipes have ended; none where it was killed or still runs.
+    fn status(&self) -> Option<i32> {
+        let id = Pid::from_raw(self.child.as_ref()?.id().try_into().ok()?);
+        let until = Deadline::after(GRACE);
+        // Without reaping, as when it is dropped.
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+        loop {
+            match waitid(Id::Pid(id), flags) {
+                Ok(WaitStatus::Exited(_, status)) => return Some(status),
+                Ok(WaitStatus::StillAlive) if !until.has_passed() => thread::sleep(STATUS_ASKED),
+                _ => return None,
+            }
+        }
+    }
+
     fn in_time(&self) -> io::Result<()> {
         if self.deadline.has_passed() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
@@ -157,6 +175,11 @@ impl Stream for ChildStream {
             }
         }
         self.said.shown()
+    }
+
+    fn is_away(&mut self) -> bool {
+        self.said();
+        self.status() == Some(system_ssh::ITS_OWN_FAILURE) && system_ssh::tells_of_absence(&self.said.text())
     }
 }
 

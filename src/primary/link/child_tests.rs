@@ -134,3 +134,21 @@ fn a_missing_program_is_named() {
     assert!(matches!(error, LinkError::Spawn { .. }) && error.to_string().contains("/no/such/program"), "{error}");
     assert!(matches!(spawn(&[], End::Kill, soon), Err(LinkError::Unfit { .. })));
 }
+
+#[test]
+fn a_client_that_reached_nobody_is_told_from_one_that_was_refused_and_from_a_missing_receiver() {
+    let refused = "echo 'ssh: connect to host web2 port 22: Connection refused' >&2";
+    for (script, is_away) in [
+        (format!("{refused}; exit 255"), true),
+        // Its pipes end first.
+        (format!("{refused}; exec >&- 2>&-; sleep 0.1; exit 255"), true),
+        (format!("{refused}; exit 127"), false),
+        (format!("{refused}; kill -9 $$"), false),
+        ("echo 'root@web2: Permission denied (publickey).' >&2; exit 255".to_owned(), false),
+        ("echo 'sh: 1: certcast: not found' >&2; exit 127".to_owned(), false),
+    ] {
+        let mut stream = run(&script, 5000);
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+        assert_eq!(stream.is_away(), is_away, "{script}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What a person can do about each error.
 
+use crate::model::pasteable::pasteable;
+
 use super::error::{LinkError, OfferedKey};
 
 impl LinkError {
@@ -8,9 +10,8 @@ impl LinkError {
         Some(match self {
             LinkError::HostKeyUnknown(offered) | LinkError::HostKeyNoUsableAlgorithm { offered, .. } => trust(offered),
             LinkError::HostKeyChanged { offered, .. } => format!(
-                "if the server was reinstalled, forget the old key with `ssh-keygen -R '{}' -f '{}'`; then {}",
-                offered.host,
-                offered.known_hosts.display(),
+                "if the server was reinstalled, forget the old key with `{}`; then {}",
+                pasteable(&["ssh-keygen", "-R", &offered.host, "-f", &offered.known_hosts.to_string_lossy()]),
                 trust(offered)
             ),
             LinkError::HostKeyRevoked { offered, .. } => format!(
@@ -22,13 +23,15 @@ impl LinkError {
                 "set transport = \"system-ssh\" for this peer, or pin its plain host key".to_owned()
             }
             LinkError::Exposed { path, exposure } => exposure.remedy(path),
-            LinkError::IdentityOpenToOthers { path, .. } => format!("chmod 600 '{}'", path.display()),
+            LinkError::IdentityOpenToOthers { path, .. } => pasteable(&["chmod", "600", &path.to_string_lossy()]),
             LinkError::IdentityMissing { path } => {
-                format!("make one with `ssh-keygen -t ed25519 -N '' -f '{}'`, or set [ssh] identity", path.display())
+                let make = ["ssh-keygen", "-t", "ed25519", "-N", "", "-f", &path.to_string_lossy()];
+                format!("make one with `{}`, or set [ssh] identity", pasteable(&make))
             }
             LinkError::IdentityEncrypted { path } => format!(
-                "a hook has nobody to ask for a passphrase: remove it with `ssh-keygen -p -N '' -f '{0}'`, or run an agent with `ssh-add '{0}'`",
-                path.display()
+                "a hook has nobody to ask for a passphrase: remove it with `{}`, or run an agent with `{}`",
+                pasteable(&["ssh-keygen", "-p", "-N", "", "-f", &path.to_string_lossy()]),
+                pasteable(&["ssh-add", &path.to_string_lossy()])
             ),
             LinkError::Authentication { user, .. } => format!(
                 "compare `ssh-keygen -yf IDENTITY` here with ~{user}/.ssh/authorized_keys there; sshd's log there says why"
@@ -49,9 +52,10 @@ impl LinkError {
 fn trust(offered: &OfferedKey) -> String {
     let OfferedKey { host, kind, fingerprint, base64, known_hosts } = offered;
     format!(
-        "on the server itself run `ssh-keygen -lf {}`; only if it shows {fingerprint}, run here `echo '{host} {kind} {base64}' >> '{}'` (ssh-keyscan alone proves nothing)",
+        "on the server itself run `ssh-keygen -lf {}`; only if it shows {fingerprint}, run here `{} >> {}` (ssh-keyscan alone proves nothing)",
         host_key_file(kind),
-        known_hosts.display()
+        pasteable(&["echo", &format!("{host} {kind} {base64}")]),
+        pasteable(&[known_hosts.to_string_lossy()])
     )
 }
 

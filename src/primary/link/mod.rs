@@ -44,6 +44,10 @@ pub trait Stream: Read + Write + Send {
 
     /// What the far side wrote to stderr so far, escaped and capped, for error messages.
     fn said(&mut self) -> String;
+
+    /// Asked where the stream ended without a word of our protocol: whether that was because the peer is away. False where
+    /// somebody is there who refuses, has no receiver, or where the route cannot tell.
+    fn is_away(&mut self) -> bool;
 }
 
 /// Where a peer is. What is absent is left to ssh's defaults, or to `ssh_config` with the system's ssh.

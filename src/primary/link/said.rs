@@ -1,5 +1,7 @@
 //! What the far side wrote to stderr.
 
+use std::borrow::Cow;
+
 use crate::model::escape::escaped_bytes;
 
 /// Kept at most; what follows is read and thrown away, so that a chatty far side never stalls.
@@ -14,6 +16,11 @@ impl Said {
     pub fn hear(&mut self, bytes: &[u8]) {
         let room = KEPT_AT_MOST - self.0.len();
         self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What is kept of it, for judging.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
     }
 
     /// Escaped and capped.

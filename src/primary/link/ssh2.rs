@@ -157,6 +157,11 @@ impl Stream for Ssh2Stream {
         Self::hear(&self.channel, &mut self.said);
         self.said.shown()
     }
+
+    /// sshd let us in and started something: whatever ended, the peer is there. A connection that dies is an error.
+    fn is_away(&mut self) -> bool {
+        false
+    }
 }
 
 impl Read for Ssh2Stream {

@@ -1,8 +1,44 @@
-//! The system's own `ssh`: what it is told.
+//! The system's own `ssh`: what it is told, and what it means when it fails.
 
 use std::time::Duration;
 
 use super::{COMMAND, Destination};
+
+/// What ssh exits with when it did not get as far as the command; else it has the command's own status, as 127 where there is
+/// no such command.
+pub const ITS_OWN_FAILURE: i32 = 255;
+/// Somebody is there, and does not let us in or is not who he should be. One such word outweighs all of the others: through a
+/// jump host, the way beyond it is closed as well.
+const REFUSALS: [&str; 6] = [
+    "Permission denied",
+    "Host key verification failed",
+    "HOST IDENTIFICATION HAS CHANGED",
+    "Too many authentication failures",
+    "Unable to negotiate",
+    "No supported authentication methods",
+];
+/// Nobody is there, or he hung up. OpenSSH's own words and those of the C library, which it does not translate.
+const ABSENCES: [&str; 12] = [
+    "Could not resolve hostname",
+    "Connection refused",
+    "Connection timed out",
+    "Operation timed out",
+    "No route to host",
+    "Network is unreachable",
+    "Host is down",
+    "Connection reset",
+    "Connection closed",
+    "closed by remote host",
+    "Broken pipe",
+    "not responding",
+];
+
+/// Whether ssh's last words, after a failure of its own, say that the peer is away. What is not known to mean that is a
+/// refusal: a peer that wants mending must not be passed over as one that is merely off.
+pub fn tells_of_absence(said: &str) -> bool {
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    !has(&REFUSALS) && has(&ABSENCES)
+}
 
 /// The whole command. Never asks anything, never trusts a new key, and leaves the rest to `ssh_config`.
 pub fn argv(to: &Destination, connect_timeout: Duration) -> Vec<String> {
@@ -53,5 +89,34 @@ mod tests {
         let line = argv(&full, Duration::from_secs(9)).join(" ");
         assert!(line.ends_with(" -p 2222 -l deploy -- fe80::1%eth0 certcast receive"), "{line}");
         assert!(line.contains("-o BatchMode=yes -o StrictHostKeyChecking=yes"), "{line}");
+    }
+
+    #[test]
+    fn only_who_is_not_there_is_away() {
+        for away in [
+            "ssh: connect to host 192.0.2.2 port 22: Connection refused\r\n",
+            "ssh: connect to host 192.0.2.2 port 22: No route to host\r\n",
+            "ssh: connect to host 192.0.2.2 port 22: Connection timed out\r\n",
+            "Connection timed out during banner exchange\r\nConnection to 192.0.2.2 port 22 timed out\r\n",
+            "ssh: Could not resolve hostname web2: Name or service not known\r\n",
+            "kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 192.0.2.2 port 22\r\n",
+            "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding failed\r\n\
+             Connection closed by UNKNOWN port 65535\r\n",
+        ] {
+            assert!(tells_of_absence(away), "{away}");
+        }
+        for there in [
+            "root@192.0.2.2: Permission denied (publickey).\r\n",
+            "root@hop: Permission denied (publickey).\r\nConnection closed by UNKNOWN port 65535\r\n",
+            "No ED25519 host key is known for web2 and you have requested strict checking.\r\n\
+             Host key verification failed.\r\n",
+            "Received disconnect from 192.0.2.2 port 22:2: Too many authentication failures\r\n\
+             Connection closed by 192.0.2.2 port 22\r\n",
+            "/root/.ssh/config: line 1: Bad configuration option: hosst\r\n",
+            "bash: line 1: certcast: command not found\n",
+            "",
+        ] {
+            assert!(!tells_of_absence(there), "{there}");
+        }
     }
 }

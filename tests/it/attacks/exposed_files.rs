@@ -33,9 +33,11 @@ fn paste_remedy(host: &Host, said: &Finished, path: &str) {
     let text = said.stderr();
     let verbs = ["chmod ", "chown "];
     let starts = verbs.iter().flat_map(|verb| text.match_indices(*verb)).map(|(at, _)| &text[at..]);
-    let command = starts.filter_map(|rest| rest.split_once(&format!("'{path}'")).map(|(words, _)| words)).last();
+    let is_whole = |after: &str| !after.starts_with(|c: char| c == '/' || c.is_ascii_alphanumeric());
+    let command = starts.filter_map(|rest| rest.split_once(path).filter(|(_, after)| is_whole(after))).last();
+    let command = command.map(|(words, _)| words);
     let command = command.unwrap_or_else(|| panic!("no command for {path}: {said}"));
-    host.run(["sh", "-c", &format!("{command}'{path}'")]).ok();
+    host.run(["sh", "-c", &format!("{command}{path}")]).ok();
 }
 
 #[test]
