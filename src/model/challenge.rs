@@ -79,7 +79,7 @@ impl fmt::Display for Token {
 
 /// The fingerprint of an ACME account's key (RFC 8555 §8.1, RFC 7638): what a validation says after its dot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct Thumbprint(String);
 
 impl FromStr for Thumbprint {
@@ -95,12 +95,6 @@ impl TryFrom<String> for Thumbprint {
     type Error = ChallengeError;
     fn try_from(text: String) -> Result<Self, ChallengeError> {
         text.parse()
-    }
-}
-
-impl From<Thumbprint> for String {
-    fn from(thumbprint: Thumbprint) -> String {
-        thumbprint.0
     }
 }
 

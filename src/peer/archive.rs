@@ -53,11 +53,8 @@ pub struct Archive {
 impl Archive {
     /// Opens it, if it is there.
     pub fn open(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<Archive>> {
-        match letsencrypt.open_beneath(Path::new("archive").join(lineage.as_str())) {
-            Ok(dir) => Ok(Some(Archive { dir })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let dir = letsencrypt.open_if_there(Path::new("archive").join(lineage.as_str()))?;
+        Ok(dir.map(|dir| Archive { dir }))
     }
 
     /// Opens it, made where it is missing: `archive` with certbot's 0700, `archive/NAME` as on the primary.
@@ -94,11 +91,8 @@ impl Archive {
 
     /// Whether one more lineage may be kept here: a stolen key must not fill the disk with them.
     pub fn check_room(letsencrypt: &Dir) -> io::Result<()> {
-        let entries = match letsencrypt.open_beneath("archive") {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            opened => opened?.entries_up_to(LINEAGES_AT_MOST - 1),
-        };
-        match entries {
+        let Some(archives) = letsencrypt.open_if_there("archive")? else { return Ok(()) };
+        match archives.entries_up_to(LINEAGES_AT_MOST - 1) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let path = letsencrypt.path().join("archive");
                 let text = format!(
@@ -158,10 +152,7 @@ impl Archive {
     pub fn remove(&self, number: Number, parts: &[Part]) -> io::Result<()> {
         atomic::remove_leftovers(&self.dir)?;
         for part in parts {
-            match self.dir.unlink(part.file(number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            self.dir.unlink_if_there(part.file(number))?;
         }
         self.dir.sync()
     }

@@ -152,10 +152,6 @@ impl<'n> Ending<'n> {
 
     /// After a failure past the switch: makes the old tree visible again and brings the services back to it.
     pub fn undo(mut self, step: Step, cause: String, reload: Reload) -> Outcome {
-        // A later run would read 'confirmed', and finish what was undone here.
-        if let Err(error) = self.journal.make_sure() {
-            return self.stuck(&format!("{cause}; then undoing failed: {:#}", anyhow::Error::from(error)));
-        }
         match self.try_undo(step, &cause, reload) {
             Ok(()) => self.put_away(step, cause),
             Err(error) => self.stuck(&format!("{cause}; then undoing failed: {error:#}")),
@@ -182,6 +178,8 @@ impl<'n> Ending<'n> {
     }
 
     fn try_undo(&mut self, step: Step, cause: &str, reload: Reload) -> Result<()> {
+        // A later run would read 'confirmed', and finish what was undone here.
+        self.journal.make_sure()?;
         // A full disk must not keep the old tree away: without this record recovery undoes all the same.
         if self.journal.state() == State::Switching
             && let Err(error) = self.journal.write(&Record::Undoing { step, cause: cause.into() })

@@ -56,7 +56,7 @@ impl Journal {
             return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, why)));
         }
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-        let mut log = LineLog::new(file, 0);
+        let mut log = LineLog::empty(file);
         log.append(&begun).map_err(failed)?;
         sync::sync_tree_files(&[&path]).map_err(failed)?;
         Ok(Journal { path, log, state: State::Staging, intent, failure: None })
@@ -78,8 +78,7 @@ impl Journal {
             return Ok(None);
         };
         let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
-        let mut log = LineLog::new(file, whole as u64);
-        log.make_sure().map_err(failed)?;
+        let log = LineLog::found(file, whole as u64).map_err(failed)?;
         Ok(Some(Journal { path, log, state, intent: *intent, failure }))
     }
 

@@ -68,10 +68,8 @@ impl Ledger {
 
     /// Forgets an entry.
     pub fn forget(&self, token: &Token) -> io::Result<()> {
-        match self.dir.unlink(token.as_str()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        self.dir.unlink_if_there(token.as_str())?;
+        Ok(())
     }
 
     /// Whether a token has an entry, damaged or not.

@@ -43,11 +43,7 @@ impl Live {
 
     /// Opens `live`, if it is there.
     pub fn open(letsencrypt: &Dir, lineage: &LineageName) -> io::Result<Option<Live>> {
-        match letsencrypt.open_beneath("live") {
-            Ok(dir) => Ok(Some(Live { dir, lineage: lineage.clone() })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(letsencrypt.open_if_there("live")?.map(|dir| Live { dir, lineage: lineage.clone() }))
     }
 
     /// The visible directory's path.
@@ -252,10 +248,7 @@ fn prepared(part: Part) -> String {
 
 fn remove_prepared(dir: &Dir) -> io::Result<()> {
     for part in Part::ALL {
-        match dir.unlink(prepared(part)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        dir.unlink_if_there(prepared(part))?;
     }
     Ok(())
 }

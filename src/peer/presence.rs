@@ -1,7 +1,6 @@
 //! Whether anything of a lineage is here, for comparing and for a person. What cannot be read is never taken for gone.
 
 use std::io;
-use std::path::Path;
 
 use crate::model::names::LineageName;
 use crate::peer::admission;
@@ -24,12 +23,9 @@ pub fn of(node: &Node, lineage: &LineageName) -> Presence {
 /// Whether a tree, torn or made by hand, or a key of it is here.
 fn has_something(node: &Node, lineage: &LineageName) -> io::Result<bool> {
     for directory in ["live", "archive"] {
-        let there = match node.letsencrypt().open_beneath(Path::new(directory)) {
-            Ok(dir) => dir.exists(lineage.as_str())?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        if there {
+        if let Some(dir) = node.letsencrypt().open_if_there(directory)?
+            && dir.exists(lineage.as_str())?
+        {
             return Ok(true);
         }
     }

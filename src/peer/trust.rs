@@ -123,10 +123,8 @@ fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
 
 /// The other lineages that are installed here.
 fn others(node: &Node, than: &LineageName) -> io::Result<Vec<LineageName>> {
-    let entries = match node.letsencrypt().open_beneath("live") {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened?.entries()?,
-    };
+    let Some(live) = node.letsencrypt().open_if_there("live")? else { return Ok(Vec::new()) };
+    let entries = live.entries()?;
     let names = entries.iter().filter_map(|entry| entry.to_str()?.parse().ok());
     Ok(names.filter(|name| name != than).collect())
 }

@@ -72,10 +72,7 @@ impl Webroots<'_> {
         let account = challenge.account();
         self.check_account(&account)?;
         let before = ledger.entry(challenge.token());
-        match &before {
-            Some(entry) => self.check_account(&entry.account)?,
-            None => self.check_damaged(ledger, challenge.token())?,
-        }
+        self.check_noted(ledger, challenge.token(), before.as_ref())?;
         let configured = self.webroot_of(challenge.name());
         // What cannot be resolved cannot be opened either, which says why.
         let webroot = fs::canonicalize(configured).unwrap_or_else(|_| configured.to_owned());
@@ -104,16 +101,12 @@ impl Webroots<'_> {
 
     fn withdraw_one(&self, ledger: &Ledger, withdrawal: &Withdrawal) -> io::Result<()> {
         let Withdrawal { name, token } = withdrawal;
-        match ledger.entry(token) {
-            Some(entry) => {
-                self.check_account(&entry.account)?;
-                remove(ledger, &entry.webroot, token)
-            }
+        let entry = ledger.entry(token);
+        self.check_noted(ledger, token, entry.as_ref())?;
+        match entry {
+            Some(entry) => remove(ledger, &entry.webroot, token),
             // A damaged entry is still ours; only its webroot must be guessed.
-            None if ledger.knows(token)? => {
-                self.check_damaged(ledger, token)?;
-                remove(ledger, self.webroot_of(name), token)
-            }
+            None if ledger.knows(token)? => remove(ledger, self.webroot_of(name), token),
             None => Ok(()),
         }
     }
@@ -122,8 +115,11 @@ impl Webroots<'_> {
         self.grant.allows_account(account).map_err(|cause| io::Error::new(io::ErrorKind::PermissionDenied, cause))
     }
 
-    /// Whose a challenge is that has a damaged entry nobody can say.
-    fn check_damaged(&self, ledger: &Ledger, token: &Token) -> io::Result<()> {
+    /// Whether what is noted of a token lets the caller touch it. Whose it is when its entry is damaged nobody can say.
+    fn check_noted(&self, ledger: &Ledger, token: &Token, entry: Option<&Entry>) -> io::Result<()> {
+        if let Some(entry) = entry {
+            return self.check_account(&entry.account);
+        }
         if self.grant.is_for_every_account() || !ledger.knows(token)? {
             return Ok(());
         }

@@ -77,17 +77,13 @@ impl Runs {
         // Each challenge has at most two files.
         dir.entries_up_to(2 * CHALLENGES_AT_MOST)?;
         // A token asked for again is to be cleaned again.
-        unlink_if_there(&dir, &format!("{CLEANED}{}", challenge.token()))?;
+        dir.unlink_if_there(format!("{CLEANED}{}", challenge.token()))?;
         write(&dir, challenge.token().as_str(), challenge)
     }
 
     /// All challenges recorded for a run.
     pub fn challenges(&self, run: &ProcessId) -> io::Result<Vec<Challenge>> {
-        match self.recorded.open_beneath(run.to_string()) {
-            Ok(dir) => read_all(&dir),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        self.recorded.open_if_there(run.to_string())?.map_or_else(|| Ok(Vec::new()), |dir| read_all(&dir))
     }
 
     /// Notes that a run's challenges are about to be on nodes.
@@ -212,7 +208,9 @@ impl Runs {
     /// Forgets what a node has removed.
     pub fn settled(&self, node: &NodeName, withdrawals: &[Withdrawal]) -> io::Result<()> {
         let dir = self.owed.create_beneath(node.as_str(), 0o700)?;
-        withdrawals.iter().try_for_each(|withdrawal| unlink_if_there(&dir, withdrawal.token.as_str()))?;
+        for withdrawal in withdrawals {
+            dir.unlink_if_there(withdrawal.token.as_str())?;
+        }
         dir.sync()
     }
 }
@@ -220,39 +218,38 @@ impl Runs {
 /// Forgets the oldest debts, as many as new ones need their place; returns how many these were.
 fn make_room(dir: &Dir, wanted: &[Withdrawal]) -> io::Result<usize> {
     let wanted: BTreeSet<&str> = wanted.iter().map(|withdrawal| withdrawal.token.as_str()).collect();
-    let names = dir.entries()?;
-    let others: Vec<Token> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
-    let others = others.iter().map(Token::as_str).filter(|token| !wanted.contains(token));
-    let age = |token| (dir.stat(token).map_or(i64::MIN, |stat| stat.modified), token);
-    let mut by_age: Vec<_> = others.map(age).collect();
-    let surplus = (by_age.len() + wanted.len()).saturating_sub(DEBTS_AT_MOST);
-    by_age.sort_unstable();
-    by_age.truncate(surplus);
-    by_age.iter().try_for_each(|(_, token)| unlink_if_there(dir, token))?;
-    Ok(by_age.len())
+    let mut others = tokens(dir)?;
+    others.retain(|token| !wanted.contains(token.as_str()));
+    let surplus = (others.len() + wanted.len()).saturating_sub(DEBTS_AT_MOST);
+    if surplus == 0 {
+        return Ok(0);
+    }
+    let age = |token: &Token| dir.stat(token.as_str()).map_or(i64::MIN, |stat| stat.modified);
+    others.sort_by_cached_key(age);
+    others.truncate(surplus);
+    for token in &others {
+        dir.unlink_if_there(token.as_str())?;
+    }
+    Ok(others.len())
 }
 
 fn write(dir: &Dir, name: &str, record: &impl Serialize) -> io::Result<()> {
     atomic::replace(dir, name, &serde_json::to_vec(record)?, &Attributes { mode: 0o600, owner: None })
 }
 
-fn unlink_if_there(dir: &Dir, name: &str) -> io::Result<()> {
-    match dir.unlink(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// The names that are tokens.
+fn tokens(dir: &Dir) -> io::Result<Vec<Token>> {
+    Ok(dir.entries()?.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
 /// Every record whose name is a token. A damaged one is named in the log and passed over; one that the disk does not give
 /// away is an error, for what it says is still to be done.
 fn read_all<R: DeserializeOwned>(dir: &Dir) -> io::Result<Vec<R>> {
-    let names = dir.entries()?;
-    let tokens = names.iter().filter_map(|name| name.to_str()?.parse::<Token>().ok());
     let passed_over = |error: &dyn std::fmt::Display| {
         tracing::warn!("passed over a record in {}: {error}", dir.path().display());
     };
     let mut records = Vec::new();
-    for token in tokens {
+    for token in tokens(dir)? {
         match bounded::read_beneath(dir, Path::new(token.as_str()), RECORD_AT_MOST) {
             Ok(text) => match serde_json::from_slice(&text) {
                 Ok(record) => records.push(record),

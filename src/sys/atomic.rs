@@ -94,10 +94,8 @@ fn remove_leftovers_where(dir: &Dir, is_dead: impl Fn(&Stat) -> bool) -> io::Res
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         }
-        match dir.unlink(&name) {
-            Ok(()) => removed += 1,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if dir.unlink_if_there(&name)? {
+            removed += 1;
         }
     }
     if removed > 0 {

@@ -108,6 +108,15 @@ impl Dir {
         }
     }
 
+    /// Opens a directory below this one, as [`Dir::open_beneath`]; none where it is not there.
+    pub fn open_if_there(&self, path: impl AsRef<Path>) -> io::Result<Option<Dir>> {
+        match self.open_beneath(path) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes an empty directory.
     pub fn rmdir(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         self.on("remove directory", name.as_ref(), |name| unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir))

@@ -42,9 +42,16 @@ pub struct LineLog<M> {
 }
 
 impl<M: Medium> LineLog<M> {
-    /// Of what holds so many bytes of whole lines. What is behind them goes before the first append.
-    pub fn new(medium: M, whole: u64) -> LineLog<M> {
-        LineLog { medium, whole, in_doubt: true }
+    /// Of what was just made and holds nothing.
+    pub fn empty(medium: M) -> LineLog<M> {
+        LineLog { medium, whole: 0, in_doubt: false }
+    }
+
+    /// Of what an earlier process left: so many bytes of whole lines. What is behind them is cut away.
+    pub fn found(medium: M, whole: u64) -> io::Result<LineLog<M>> {
+        let mut log = LineLog { medium, whole, in_doubt: true };
+        log.make_sure()?;
+        Ok(log)
     }
 
     /// Appends one line, given with its newline; durable on return. On an error it is not there, or the log is in doubt.
@@ -118,12 +125,12 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("log");
         let file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        let mut log = LineLog::new(file, 0);
+        let mut log = LineLog::empty(file);
         log.append(b"one\n").unwrap();
         log.append(b"two\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
 
-        let mut log = LineLog::new(sound(), 0);
+        let mut log = LineLog::empty(sound());
         log.append(b"one\n").unwrap();
         log.medium.takes = Some(2);
         assert_eq!(log.append(b"two\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
@@ -134,7 +141,7 @@ mod tests {
     #[test]
     fn nothing_is_appended_behind_what_could_not_be_cut_off() {
         for taken in 0..=4 {
-            let mut log = LineLog::new(sound(), 0);
+            let mut log = LineLog::empty(sound());
             log.append(b"one\n").unwrap();
             log.medium = Frail { bytes: b"one\n".into(), takes: Some(taken), syncs: false, cuts: false };
             assert_eq!(log.append(b"two\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
@@ -151,14 +158,16 @@ mod tests {
 
     #[test]
     fn a_cut_that_is_not_durable_leaves_the_doubt() {
-        let mut log = LineLog::new(Frail { syncs: false, ..sound() }, 0);
+        let mut log = LineLog::empty(Frail { syncs: false, ..sound() });
         log.append(b"one\n").unwrap_err();
         log.make_sure().unwrap_err();
     }
 
     #[test]
     fn what_a_crash_left_behind_the_whole_lines_goes_before_the_first_append() {
-        let mut log = LineLog::new(Frail { bytes: b"one\ntw".into(), ..sound() }, 4);
+        let left = || Frail { bytes: b"one\ntw".into(), ..sound() };
+        LineLog::found(Frail { cuts: false, ..left() }, 4).unwrap_err();
+        let mut log = LineLog::found(left(), 4).unwrap();
         log.append(b"three\n").unwrap();
         assert_eq!(log.medium.bytes, b"one\nthree\n");
     }
