@@ -50,7 +50,8 @@ fn race(length: Duration) {
     let conversation = [BANNER, &frames([&hello(60_000)]), &frames(&both)].concat();
     let (mut done, mut failed) = (0, 0);
     let begun = Instant::now();
-    while begun.elapsed() < length {
+    // On a busy machine he gets in the way more seldom: it goes on until it was a race.
+    while begun.elapsed() < length || (done.min(failed) <= 50 && begun.elapsed() < length * 8) {
         let receive = host.command(["/usr/local/bin/certcast", "receive", "--role", "challenge"]);
         let said = receive.input(conversation.clone()).deadline(Duration::from_secs(30)).run().ok().stdout();
         let good = said.matches(r#""failures":[]"#).count();
