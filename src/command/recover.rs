@@ -29,8 +29,8 @@ pub fn run(config: &Path) -> Result<ExitCode, Failure> {
             report::line(&format!("recovered: {outcome}"));
             return Ok(ExitCode::Done);
         }
-        Err(Halt(Outcome::Pending { .. })) => {
-            report::line("a transaction is under way here: nothing is to be recovered while it runs");
+        Err(Halt(Outcome::Pending { cause })) => {
+            report::line(&held(Journal::is_there(node.state()), &cause));
             return Ok(ExitCode::Done);
         }
         Ok(Some(outcome)) | Err(Halt(outcome)) => outcome,
@@ -40,4 +40,42 @@ pub fn run(config: &Path) -> Result<ExitCode, Failure> {
         Outcome::Stuck { .. } => ExitCode::Stuck,
         _ => ExitCode::Failed,
     })
+}
+
+/// Another run has the lock: whether it works on what is open here, or was called for what a crash left, only it knows.
+fn held(is_open: bool, holder: &str) -> String {
+    if is_open {
+        return format!(
+            "not recovered now: a transaction is open here and another run holds the lock ({holder}); it is left to that \
+             run; if 'certcast status' on the primary does not say 'in line' after it, run 'certcast recover' again"
+        );
+    }
+    format!("another run holds the lock ({holder}) and no transaction is open here: nothing is to be recovered")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::lock::Lock;
+
+    #[test]
+    fn what_is_open_while_another_run_holds_the_lock_is_not_told_as_nothing_to_recover() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("config.toml");
+        std::fs::write(&file, format!("[node]\nname = \"web2\"\nletsencrypt = {0:?}\nstate = {0:?}\n", home.path()))
+            .unwrap();
+        let node = Node::open(config::load(&file).unwrap(), false).unwrap();
+        let _lock = Lock::acquire(&home.path().join("transaction.lock"), Deadline::after(LOCK)).unwrap();
+        let Err(Halt(Outcome::Pending { cause })) = node.lock(Deadline::after(LOCK / 10)) else { panic!() };
+        let said = || held(Journal::is_there(node.state()), &cause);
+        assert!(said().ends_with(" and no transaction is open here: nothing is to be recovered"), "{}", said());
+        std::fs::write(home.path().join("transaction.journal"), "").unwrap();
+        assert!(
+            said().starts_with("not recovered now: a transaction is open here and another run holds"),
+            "{}",
+            said()
+        );
+        assert!(said().contains("transaction.lock is still locked by process "), "{}", said());
+        assert_eq!(run(&file).unwrap(), ExitCode::Done, "a living one is no failure of the unit");
+    }
 }

@@ -123,7 +123,7 @@ fn recover_neither_waits_for_a_transaction_under_way_nor_touches_it() {
     await_gate(peer);
     let tree = peer.certificates();
     // As long as nobody opens the gate the lock is held: that this ends shows that it is not waited for.
-    peer.run(["certcast", "recover"]).exits(0).says("a transaction is under way here");
+    peer.run(["certcast", "recover"]).exits(0).says("a transaction is open here and another run holds the lock");
     assert_eq!(peer.certificates(), tree);
     assert!(peer.exists("/var/lib/certcast/transaction.journal"));
     open_gate(peer);
@@ -211,9 +211,10 @@ fn a_server_that_reboots_in_the_middle_recovers_before_nginx_starts() {
     peer.configure(&config);
     assert_ne!(peer.certificates(), tree, "caught in the middle");
 
-    let begun = std::time::Instant::now();
+    // No service is waited for: one that was would be so for longer than the lab lets a program run.
+    peer.set("service.0.timeout", "1h");
     peer.run(["certcast", "recover"]).exits(0).says("recovered: ");
-    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "no service is waited for: {:?}", begun.elapsed());
+    peer.configure(&config);
     assert!(peer.processes("nginx: ").is_empty(), "nor started");
     assert_eq!(peer.certificates(), tree);
     peer.start_nginx();
