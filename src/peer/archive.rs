@@ -171,10 +171,10 @@ impl Archive {
         }
     }
 
-    /// The leafs of all versions. What is damaged is none.
+    /// The leafs of all versions. What is damaged is none; what cannot be read is an error.
     pub fn leafs(&self) -> io::Result<Vec<Digest>> {
         let certificates = self.files()?.into_iter().filter(|(part, _)| *part == Part::Cert);
-        Ok(certificates.filter_map(|(_, number)| self.leaf(number).ok().flatten()).collect())
+        certificates.filter_map(|(_, number)| self.leaf(number).transpose()).collect()
     }
 
     /// The highest number below another one.

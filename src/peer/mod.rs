@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod archive;
 pub mod baseline;
+pub mod brought;
 pub mod ending;
 pub mod halt;
 pub mod hearing;

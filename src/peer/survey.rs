@@ -1,6 +1,7 @@
 //! What is installed and served here of a lineage, for a person. Nothing is changed, and no lock is taken.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use crate::model::certificate::Leaf;
 use crate::model::config::Service;
@@ -11,36 +12,44 @@ use crate::peer::archive::Archive;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::peer::probe::{self, Expectation, Shown};
-use crate::peer::{baseline, presence};
+use crate::peer::{baseline, brought, presence};
 use crate::wire::presence::Presence;
 use crate::wire::survey::{Certificate, Served, Survey};
 
 /// What cannot be read is told as unknown, and named in the log.
 pub fn of(node: &Node, lineage: &LineageName, deadline: Deadline) -> Survey {
     let mut presence = presence::of(node, lineage);
-    let leaf = baseline::installed_leaf(node, lineage).unwrap_or_else(|error| {
+    let mut unknown = |error: io::Error| {
         tracing::warn!(%lineage, "cannot survey: {error}");
-        // Without it nobody was asked what the services show: that must not pass for well.
         presence = Presence::Unknown { cause: error.to_string() };
-        None
-    });
+    };
+    // Without these an older version that a service shows, or that nobody was asked for any, would pass for well.
+    let leaf = baseline::installed_leaf(node, lineage).map_err(&mut unknown).ok().flatten();
+    let versions = versions(node, lineage).map_err(unknown).unwrap_or_default();
     Survey {
         lineage: lineage.clone(),
         presence,
         certificate: leaf.as_ref().map(|leaf| Certificate { leaf: leaf.digest, not_after: leaf.not_after }),
         unfinished: Journal::is_open_for(node.state(), lineage),
-        served: leaf.map(|leaf| served(node, lineage, &leaf, deadline)).unwrap_or_default(),
+        served: leaf.map(|leaf| served(node, &leaf, &versions, deadline)).unwrap_or_default(),
     }
 }
 
-fn served(node: &Node, lineage: &LineageName, installed: &Leaf, deadline: Deadline) -> Served {
-    let archive = Archive::open(node.letsencrypt(), lineage).ok().flatten();
-    let versions: Vec<Digest> = archive.and_then(|archive| archive.leafs().ok()).unwrap_or_default();
+/// The leafs of all versions that a service may still show, pruned ones too.
+fn versions(node: &Node, lineage: &LineageName) -> io::Result<Vec<Digest>> {
+    let mut versions = brought::leafs(node.state(), lineage)?;
+    if let Some(archive) = Archive::open(node.letsencrypt(), lineage)? {
+        versions.extend(archive.leafs()?);
+    }
+    Ok(versions)
+}
+
+fn served(node: &Node, installed: &Leaf, versions: &[Digest], deadline: Deadline) -> Served {
     if installed.names.is_empty() {
         return Served::default();
     }
     let look = |service| Seen { service, places: probe::look(&probe::places(service), &installed.names, deadline) };
-    counted(&node.services().iter().map(look).collect::<Vec<_>>(), installed.digest, &versions)
+    counted(&node.services().iter().map(look).collect::<Vec<_>>(), installed.digest, versions)
 }
 
 /// What was seen of one service, at the places where something listens.

@@ -15,7 +15,7 @@ use crate::peer::node::{Held, Node};
 use crate::peer::policy::Grant;
 use crate::peer::service::{Reload, Unwilling};
 use crate::peer::state::{Before, Record};
-use crate::peer::{admission, hearing, preflight, service, staging, trust};
+use crate::peer::{admission, brought, hearing, preflight, service, staging, trust};
 use crate::wire::message::{Prepare, TransactionId, Version};
 
 /// What `prepare` came to.
@@ -80,6 +80,7 @@ impl Transaction<'_> {
 
     /// Switch, test, reload, probe, and finish; or back. This node now decides alone.
     pub fn commit(mut self) -> Outcome {
+        self.note_leafs();
         // Not noted means not begun.
         if let Err(error) = self.ending.journal.write(&Record::Switching) {
             return self.ending.give_up(Step::Switch, &format!("{:#}", anyhow::Error::from(error))).0;
@@ -90,6 +91,16 @@ impl Transaction<'_> {
                 self.ending.finish(self.notes)
             }
             Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::Back),
+        }
+    }
+
+    /// Only what is said of the services hangs on it, so a disk that takes nothing more holds no certificate up.
+    fn note_leafs(&self) {
+        let (state, intent) = (self.ending.node.state(), self.ending.intent());
+        if let Err(error) =
+            brought::note(state, &intent.lineage, intent.old_leaf.into_iter().chain([self.bundle.leaf()]))
+        {
+            tracing::warn!(lineage = %intent.lineage, %error, "cannot note which certificates were brought here");
         }
     }
 

@@ -163,7 +163,7 @@ impl Bench {
         for (directory, known) in [
             (format!("{TREE}/live"), &["README", NAME][..]),
             (format!("{TREE}/archive"), &[NAME]),
-            (STATE.to_owned(), &["outcomes", "transaction.lock", "written"]),
+            (STATE.to_owned(), &["brought", "outcomes", "transaction.lock", "written"]),
             (format!("{STATE}/outcomes"), &["last.json"]),
             (format!("{STATE}/written"), &[NAME]),
         ] {

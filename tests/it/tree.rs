@@ -208,3 +208,35 @@ fn strange_lineage_names_are_data_on_every_node() {
     }
     assert_eq!(lab["web2"].certificates(), tree);
 }
+
+#[test]
+fn a_service_that_still_shows_a_version_that_was_pruned_is_not_in_line() {
+    let (lab, old) = Lab::serving(2, NAME);
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).ok();
+    for part in ["cert", "chain", "fullchain", "privkey"] {
+        primary.remove(&format!("/etc/letsencrypt/archive/{NAME}/{part}1.pem"));
+    }
+    lab.issue(NAME, 3, &[NAME]);
+    lab.deploy(NAME).ok();
+    assert!(!peer.exists(&format!("/etc/letsencrypt/archive/{NAME}/cert1.pem")));
+    primary.run(["certcast", "status"]).exits(0);
+
+    // A service beside the one that shows the right one.
+    for (part, content) in old.files() {
+        peer.write(&format!("/root/{part}.pem"), content);
+    }
+    let site = format!(
+        "server {{ listen 8443 ssl; server_name {NAME}; ssl_certificate /root/fullchain.pem; \
+         ssl_certificate_key /root/privkey.pem; }}\n"
+    );
+    peer.write("/etc/nginx/conf.d/mail.conf", site);
+    peer.reload_nginx();
+    peer.await_listener(8443);
+    let mail = "\n[[service]]\nname = \"mail\"\ntest = [\"true\"]\nreload = [\"true\"]\nprobe = [\"8443\"]\n";
+    peer.configure(&format!("{}{mail}", peer.configuration()));
+    let said = primary.run(["certcast", "status"]).exits(3);
+    assert!(said.stdout().contains(&format!("an older one is still served by mail for {NAME} at ")), "{said}");
+    primary.run(["certcast", "check"]).exits(1).says("an older one is still served by mail");
+}

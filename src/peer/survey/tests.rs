@@ -1,6 +1,8 @@
+use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::model::config::Config;
 
 const INSTALLED: &[u8] = b"installed";
 
@@ -92,4 +94,42 @@ fn what_was_not_asked_is_counted_and_neither_shown_nor_missed() {
     assert_eq!((cut.unasked, cut.other, cut.missed), (1, 1, None));
     let seen = served(&[(&nginx, &[(NAME, FIRST, current()), (NAME, SECOND, Shown::NotAsked)])]);
     assert_eq!((seen.unasked, seen.current, seen.missed), (1, 1, None));
+}
+
+/// A node with nothing in it, and its certbot directory.
+fn node(home: &Path) -> Node {
+    let text = format!("[node]\nname = \"web2\"\nletsencrypt = {home:?}\nstate = {home:?}\n");
+    Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap()
+}
+
+#[test]
+fn a_version_that_was_pruned_is_known_for_an_older_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (node, lineage) = (node(home.path()), "www.site.test".parse().unwrap());
+    brought::note(node.state(), &lineage, [Digest::of(b"pruned"), Digest::of(INSTALLED)]).unwrap();
+    let versions = versions(&node, &lineage).unwrap();
+    let (nginx, dovecot) = (service("nginx", &["443"]), service("dovecot", &["993"]));
+    let at = |place: &str| Expectation { address: place.parse().unwrap(), name: NAME.parse().unwrap() };
+    let seen = [
+        Seen { service: &nginx, places: vec![(at(FIRST), current())] },
+        Seen { service: &dovecot, places: vec![(at("192.0.2.1:993"), leaf(b"pruned"))] },
+    ];
+    let served = counted(&seen, Digest::of(INSTALLED), &versions);
+    assert_eq!((served.current, served.older, served.other), (1, 1, 0));
+    assert_eq!(served.example.unwrap(), "dovecot for a.example at 192.0.2.1:993");
+}
+
+#[test]
+fn a_node_whose_archive_cannot_be_read_is_not_well() {
+    let home = tempfile::tempdir().unwrap();
+    let (node, lineage) = (node(home.path()), "www.site.test".parse().unwrap());
+    let archive = home.path().join("archive/www.site.test");
+    std::fs::create_dir_all(&archive).unwrap();
+    let presence = || of(&node, &lineage, Deadline::after(Duration::from_secs(5))).presence;
+    assert_eq!(presence(), Presence::Here { version: None });
+    std::fs::write(archive.join("cert1.pem"), "").unwrap();
+    assert_eq!(presence(), Presence::Here { version: None }, "damage is another thing");
+    std::os::unix::fs::symlink("cert2.pem", archive.join("cert2.pem")).unwrap();
+    let Presence::Unknown { cause } = presence() else { panic!("{:?}", presence()) };
+    assert!(cause.contains("archive/www.site.test/cert2.pem"), "{cause}");
 }

@@ -156,8 +156,18 @@ fn left_over(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
         |name: &String| bench.scenario.adopted && number == Some(2) && name.starts_with(&format!(".{NAME}.replaced-"));
     let known = |name: &String| {
         is_backup(name)
-            || ["README", NAME, "transaction.lock", "outcomes", "last.json", "written", "settled", "www.site.test.pem"]
-                .contains(&name.as_str())
+            || [
+                "README",
+                NAME,
+                "transaction.lock",
+                "outcomes",
+                "last.json",
+                "written",
+                "settled",
+                "brought",
+                "www.site.test.pem",
+            ]
+            .contains(&name.as_str())
     };
     let ours = ["outcomes", "settled", "written"].map(|directory| format!("{STATE}/{directory}"));
     let shared = ["/etc/letsencrypt/live", "/etc/letsencrypt/archive", "/etc/joined", STATE];

@@ -6,7 +6,9 @@ use crate::lab::{Bundle, Host, token};
 
 const OURS: &str = "/var/lib/certcast";
 /// What stays between runs: locks, and memories that only messages are made from.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 16] = [
+    "brought",
+    "brought/www.site.test",
     "challenges",
     "challenges.lock",
     "challenges-primary.lock",

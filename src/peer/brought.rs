@@ -1,0 +1,56 @@
+//! Which leafs of a lineage were brought here: a service may go on showing one whose files are long pruned.
+
+use std::io;
+use std::path::Path;
+
+use crate::model::digest::Digest;
+use crate::model::names::LineageName;
+use crate::peer::memo;
+
+const KIND: &str = "brought";
+/// Two years of renewals: whoever shows an older one has ended for good.
+const REMEMBERED: usize = 16;
+
+/// The leafs, the latest last. Without a record, or with a damaged one, there are none; a disk that does not say is an error.
+pub fn leafs(state: &Path, lineage: &LineageName) -> io::Result<Vec<Digest>> {
+    let text = memo::read(state, KIND, lineage.as_str())?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
+}
+
+/// Remembers leafs beside those known; durable when this returns. The caller holds the node's lock.
+pub fn note(state: &Path, lineage: &LineageName, new: impl IntoIterator<Item = Digest>) -> io::Result<()> {
+    let known = leafs(state, lineage)?;
+    let mut leafs = known.clone();
+    for leaf in new {
+        if !leafs.contains(&leaf) {
+            leafs.push(leaf);
+        }
+    }
+    if leafs == known {
+        return Ok(());
+    }
+    leafs.drain(..leafs.len().saturating_sub(REMEMBERED));
+    memo::keep(state, KIND, lineage.as_str(), &serde_json::to_vec(&leafs)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_leafs_are_known_each_once_and_a_record_that_cannot_be_read_is_not_taken_for_none() {
+        let state = tempfile::tempdir().unwrap();
+        let lineage: LineageName = "www.site.test".parse().unwrap();
+        let leaf = |number: usize| Digest::of(&number.to_be_bytes());
+        assert!(leafs(state.path(), &lineage).unwrap().is_empty());
+        for number in 1..=REMEMBERED {
+            note(state.path(), &lineage, [leaf(number - 1), leaf(number)]).unwrap();
+        }
+        let latest: Vec<_> = (1..=REMEMBERED).map(leaf).collect();
+        assert_eq!(leafs(state.path(), &lineage).unwrap(), latest);
+        let record = state.path().join(KIND).join(lineage.as_str());
+        std::fs::remove_file(&record).unwrap();
+        std::fs::create_dir(&record).unwrap();
+        assert!(leafs(state.path(), &lineage).is_err());
+    }
+}
