@@ -27,11 +27,7 @@ pub fn stage<'n>(
     old: Option<&Leaf>,
     baseline: Baseline,
 ) -> Result<Ending<'n>, Halt> {
-    let mut attributes = request.attributes;
-    check_owners(node, attributes)?;
-    attributes.key = fit(node.key_ownership(attributes.key)?, 0o660, "the private key")?;
-    attributes.public = fit(attributes.public, 0o664, "a certificate")?;
-    attributes.directory = fit(attributes.directory, 0o2775, "a directory")?;
+    let attributes = attributes(node, request.attributes)?;
     let joined: Vec<_> =
         node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<io::Result<_>>()?;
     let with_existence = |joined: Joined| joined.exists().map(|existed| (joined, existed));
@@ -89,19 +85,42 @@ fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Res
     })
 }
 
+/// What the files get: as on the primary, but for this node's own wish for the key, and within limits.
+fn attributes(node: &Node, asked: TreeAttributes) -> Result<TreeAttributes, Halt> {
+    let attributes = TreeAttributes {
+        directory: fit(asked.directory, 0o2775, "a directory")?,
+        key: fit(node.key_ownership(asked.key)?, 0o660, "the private key")?,
+        public: fit(asked.public, 0o664, "a certificate")?,
+    };
+    check_owners(node, attributes)?;
+    Ok(attributes)
+}
+
 /// The wire cannot give files away to whom it likes: owners, and groups that may write, are root, or those of certbot's
-/// directory here.
+/// directory here. A group that this node wishes for its keys is nobody else's choice, a mode that it wishes lets in whom the
+/// wire names.
 fn check_owners(node: &Node, attributes: TreeAttributes) -> Result<(), Halt> {
     let Stat { uid: owner, gid: group, .. } = node.letsencrypt().stat_self()?;
-    let asked = [attributes.directory, attributes.key, attributes.public];
-    let writes = |like: &&Ownership| like.mode & 0o020 != 0 && like.gid != 0 && like.gid != group;
-    if let Some(Ownership { gid, mode, .. }) = asked.iter().find(writes) {
+    let TreeAttributes { directory, key, public } = attributes;
+    let may_write = |like: &Ownership| like.mode & 0o020 != 0 && like.gid != 0 && like.gid != group;
+    let wish = &node.config().node;
+    if wish.key_group.is_none() && may_write(&key) {
         return Err(Halt::refused(
             Step::Policy,
-            format!("mode {mode:o} on the primary would let group {gid} write here: 'chmod -R g-w' there"),
+            match wish.key_mode {
+                None => lets_write(key),
+                Some(mode) => format!(
+                    "node.key_mode {mode:04o} would let group {}, which is the primary's choice, write here: set \
+                     node.key_group too, or a key_mode that lets no group write",
+                    key.gid
+                ),
+            },
         ));
     }
-    match asked.iter().map(|like| like.uid).find(|uid| *uid != 0 && *uid != owner) {
+    if let Some(like) = [directory, public].into_iter().find(may_write) {
+        return Err(Halt::refused(Step::Policy, lets_write(like)));
+    }
+    match [directory, key, public].into_iter().map(|like| like.uid).find(|uid| *uid != 0 && *uid != owner) {
         None => Ok(()),
         Some(uid) => Err(Halt::refused(
             Step::Policy,
@@ -112,6 +131,10 @@ fn check_owners(node: &Node, attributes: TreeAttributes) -> Result<(), Halt> {
             ),
         )),
     }
+}
+
+fn lets_write(Ownership { gid, mode, .. }: Ownership) -> String {
+    format!("mode {mode:o} on the primary would let group {gid} write here: 'chmod -R g-w' there")
 }
 
 /// The wire is not asked for modes that no certbot tree has: nothing executable, no key for everybody.

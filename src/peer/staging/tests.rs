@@ -3,12 +3,16 @@ use std::os::unix::fs::MetadataExt;
 use super::*;
 use crate::model::config::Config;
 
+fn node(home: &std::path::Path, wish: &str) -> Node {
+    let text = format!("[node]\nname = \"web2\"\nletsencrypt = {home:?}\nstate = {home:?}\n{wish}");
+    Node::open(Config::parse(&text, std::path::Path::new("test.toml")).unwrap(), false).unwrap()
+}
+
 #[test]
 fn a_group_may_write_here_only_where_it_may_write_already() {
     let home = tempfile::tempdir().unwrap();
     let own = std::fs::metadata(home.path()).unwrap();
-    let text = format!("[node]\nname = \"web2\"\nletsencrypt = {0:?}\nstate = {0:?}\n", home.path());
-    let node = Node::open(Config::parse(&text, std::path::Path::new("test.toml")).unwrap(), false).unwrap();
+    let node = node(home.path(), "");
     let like = |gid, mode| Ownership { uid: own.uid(), gid, mode };
     let tree = |directory| TreeAttributes { directory, key: like(own.gid(), 0o600), public: like(own.gid(), 0o644) };
     let stranger = own.gid() + 77;
@@ -16,4 +20,27 @@ fn a_group_may_write_here_only_where_it_may_write_already() {
     assert!(check_owners(&node, tree(like(own.gid(), 0o2775))).is_ok());
     let Err(Halt(refused)) = check_owners(&node, tree(like(stranger, 0o2775))) else { panic!() };
     assert!(refused.to_string().contains(&format!("would let group {stranger} write here")), "{refused}");
+}
+
+#[test]
+fn who_may_write_the_key_is_judged_with_the_nodes_own_wish_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    let own = std::fs::metadata(home.path()).unwrap();
+    let stranger = own.gid() + 77;
+    let like = |gid, mode| Ownership { uid: own.uid(), gid, mode };
+    let asked = |mode| TreeAttributes {
+        directory: like(own.gid(), 0o755),
+        key: like(stranger, mode),
+        public: like(own.gid(), 0o644),
+    };
+    let found = |wish: &str, mode| attributes(&node(home.path(), wish), asked(mode)).map_err(|Halt(no)| no.to_string());
+    assert!(found("", 0o660).unwrap_err().contains(&format!("would let group {stranger} write here")));
+    // The primary's group writes nothing here, or it is another group.
+    assert_eq!(found("key_mode = \"0640\"\n", 0o660).unwrap().key, like(stranger, 0o640));
+    let chosen = format!("key_group = \"{}\"\n", stranger + 1);
+    assert_eq!(found(&chosen, 0o660).unwrap().key, like(stranger + 1, 0o660));
+    assert_eq!(found(&format!("{chosen}key_mode = \"0660\"\n"), 0o640).unwrap().key, like(stranger + 1, 0o660));
+    // A wish that would let in whom the wire names.
+    let refused = found("key_mode = \"0660\"\n", 0o640).unwrap_err();
+    assert!(refused.contains(&format!("node.key_mode 0660 would let group {stranger}, ")), "{refused}");
 }
