@@ -64,8 +64,7 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
     let asked = targets::targets(config, &fleet, &failed, &mut warnings);
-    let is_wanted_so = config.challenge.prove_at.values().any(Option::is_none);
-    if asked.is_empty() && !is_wanted_so && complaints.is_empty() {
+    if asked.is_empty() && !targets::are_all_left_out(config, &fleet, &failed) && complaints.is_empty() {
         complaints.push("nobody was asked for the challenge, so nothing is proven; set node.addresses".into());
     }
     complaints.extend(proof::summary(&proof::prove(challenges, &asked, deadline)));
