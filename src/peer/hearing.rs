@@ -12,6 +12,11 @@ const OF_ANOTHER: &str = "an earlier transaction of another lineage has not ende
                           (--only): which and why is in this server's log alone, see 'journalctl -t certcast'";
 const OF_SERVICES: &str = "what the services say is in this server's log alone, see 'journalctl -t certcast': this key is \
                            for some lineages only (--only)";
+const OF_EARLIER: &str = "what an earlier transaction left here is in the way: what it is, and what the disk or the services \
+                          say, is in this server's log alone, see 'journalctl -t certcast': this key is for some lineages \
+                          only (--only)";
+const OF_STUCK: &str = "neither the new nor the old certificate could be made to work: what the disk or the services say is \
+                        in this server's log alone, see 'journalctl -t certcast': this key is for some lineages only (--only)";
 
 /// The outcome of a transaction of the key's own.
 pub fn of_own(grant: &Grant, outcome: Outcome) -> Outcome {
@@ -20,11 +25,15 @@ pub fn of_own(grant: &Grant, outcome: Outcome) -> Outcome {
     }
     let told = match outcome.clone() {
         Outcome::Applied { notes } => Outcome::Applied { notes: notes.into_iter().map(note).collect() },
+        Outcome::Refused { step: step @ Step::Recovery, .. } => Outcome::Refused { step, cause: OF_EARLIER.into() },
+        Outcome::RolledBack { step: step @ Step::Recovery, .. } => {
+            Outcome::RolledBack { step, cause: OF_EARLIER.into() }
+        }
         Outcome::Refused { step, .. } if is_of_services(step) => Outcome::Refused { step, cause: OF_SERVICES.into() },
         Outcome::RolledBack { step, .. } if is_of_services(step) => {
             Outcome::RolledBack { step, cause: OF_SERVICES.into() }
         }
-        Outcome::Stuck { .. } => stuck(OF_SERVICES),
+        Outcome::Stuck { .. } => stuck(OF_STUCK),
         other => other,
     };
     if told != outcome {
@@ -56,13 +65,42 @@ pub fn commands(grant: &Grant, service: &Service) -> String {
 }
 
 fn is_of_services(step: Step) -> bool {
-    // What an earlier run left is told with what had failed in it.
-    matches!(step, Step::Baseline | Step::PreFlight | Step::Test | Step::Reload | Step::Recovery)
+    matches!(step, Step::Baseline | Step::PreFlight | Step::Test | Step::Reload)
 }
 
 fn note(note: String) -> String {
     match note.split_once(NOT_RELOADED) {
         Some((service, _)) => format!("{service}{NOT_RELOADED}{OF_SERVICES}"),
         None => note,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::policy::Role;
+
+    #[test]
+    fn what_a_disk_or_an_earlier_run_did_is_not_laid_upon_the_services() {
+        let only = vec!["www.site.test".parse().unwrap()];
+        let grant = Grant { role: Role::Deploy, only, accounts: Vec::new(), allow_force: false };
+        let cause = || "shop.test: the disk is full".to_owned();
+        let told = |outcome| of_own(&grant, outcome).to_string();
+        let earlier = [
+            Outcome::Refused { step: Step::Recovery, cause: cause() },
+            Outcome::RolledBack { step: Step::Recovery, cause: cause() },
+        ];
+        for said in earlier.map(told) {
+            assert!(said.contains(": what an earlier transaction left here is in the way: "), "{said}");
+            assert!(!said.contains("shop.test"), "{said}");
+        }
+        let said = told(Outcome::Stuck { cause: cause(), remedy: vec!["shop.test".into()] });
+        assert!(said.starts_with("stuck: neither the new nor the old certificate could be made to work: "), "{said}");
+        assert!(said.ends_with("; run there: certcast recover") && !said.contains("shop.test"), "{said}");
+        let said = told(Outcome::RolledBack { step: Step::Reload, cause: cause() });
+        assert!(said.contains(": what the services say is in this server's log alone"), "{said}");
+        // A disk's words about the key's own transaction are the key's.
+        let own = Outcome::Refused { step: Step::Stage, cause: cause() };
+        assert_eq!(of_own(&grant, own.clone()), own);
     }
 }
