@@ -30,6 +30,8 @@ pub enum Verdict {
 
 /// Monitoring cuts a long line off, and with it what stands at its end: the performance data.
 const SHOWN_AT_MOST: usize = 10;
+/// How much of each is shown, in characters, and in bytes where those are several.
+const TROUBLE_AT_MOST: (usize, usize) = (150, 300);
 
 /// Never fails otherwise than by its verdict.
 pub fn run(config_path: &Path, arguments: &Check) -> Verdict {
@@ -106,7 +108,7 @@ fn line(standing: &Standing, verdict: Verdict, found: &[(Verdict, String)], argu
         [] => _ = write!(text, "{} in line", rows.len()),
         some => {
             let shown = &some[..some.len().min(SHOWN_AT_MOST)];
-            text += &shown.iter().map(|(_, words)| plain(words)).collect::<Vec<_>>().join("; ");
+            text += &shown.iter().map(|(_, words)| capped(&plain(words))).collect::<Vec<_>>().join("; ");
             if shown.len() < some.len() {
                 _ = write!(text, "; {} more: 'certcast status'", some.len() - shown.len());
             }
@@ -127,6 +129,15 @@ fn line(standing: &Standing, verdict: Verdict, found: &[(Verdict, String)], argu
 /// One line, without what begins the performance data.
 fn plain(words: &str) -> String {
     words.replace(['\n', '|'], " ")
+}
+
+fn capped(words: &str) -> String {
+    let (most, bytes) = TROUBLE_AT_MOST;
+    let is_beyond = |(shown, (at, c)): &(usize, (usize, char))| *shown == most || at + c.len_utf8() > bytes;
+    match words.char_indices().enumerate().find(is_beyond) {
+        None => words.to_owned(),
+        Some((_, (end, _))) => format!("{}…", &words[..end]),
+    }
 }
 
 #[cfg(test)]

@@ -44,3 +44,17 @@ fn a_fleet_in_trouble_leaves_room_for_the_performance_data() {
     assert!(line.contains("; 190 more: 'certcast status' | total=200 out_of_line=200;0 "), "{line}");
     assert!(line.len() < 4096, "{}", line.len());
 }
+
+#[test]
+fn a_long_cause_is_cut_so_that_ten_of_them_leave_room_for_the_performance_data() {
+    for letter in ["x", "é", "漢", "🦀"] {
+        let cause = letter.repeat(400);
+        let away = |n: usize| Row { state: State::Unknown { cause: cause.clone() }, ..row(&format!("web{n}")) };
+        let (_, line) = told(&standing((0..12).map(away).collect()), None, &arguments());
+        assert!(line.contains(&format!("{letter}…; web1 www.site.test {letter}")), "{line}");
+        assert!(line.contains("…; 2 more: 'certcast status' | total=12 out_of_line=12;0 'days "), "{line}");
+        assert!(line.len() < 4096, "{letter}: {}", line.len());
+    }
+    assert_eq!(capped(&"x".repeat(150)), "x".repeat(150));
+    assert_eq!(capped(&"x".repeat(151)), "x".repeat(150) + "…");
+}
