@@ -2,12 +2,16 @@
 
 use std::process::ExitCode;
 
-use certcast::cli::Cli;
+use certcast::cli::{self, Cli};
 use certcast::command;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match command::run(&Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cli::refused(&error, std::env::args_os()),
+    };
+    match command::run(&cli) {
         Ok(code) => code,
         Err(failure) => {
             failure.report();
