@@ -15,7 +15,7 @@ use crate::peer::webroot::Webroots;
 use crate::peer::{hearing, history, presence, survey};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
-use crate::wire::frame::{self, FrameError};
+use crate::wire::frame::{self, FRAME_AT_MOST, FrameError};
 use crate::wire::message::{CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId};
 use crate::wire::presence::Presence;
 
@@ -73,7 +73,7 @@ pub fn serve(
             limit.set(until.max(Deadline::after(LAST_WORD)));
         }
         // A caller that is gone by now must not take what is staged with it unremoved.
-        if let Err(gone) = frame::write(output, &reply) {
+        if let Err(gone) = say(output, &reply) {
             break gone;
         }
         if let Some(until) = deadline {
@@ -91,6 +91,18 @@ pub fn serve(
         FrameError::Closed => Ok(()),
         other => Err(other.into()),
     }
+}
+
+/// An answer too long for a message is told as such: the caller would only see the conversation end.
+fn say(output: &mut impl Write, reply: &Reply) -> Result<(), FrameError> {
+    let said = frame::write(output, reply);
+    if let Err(FrameError::TooLarge(bytes)) = said {
+        let cause = format!(
+            "the answer would be {bytes} bytes long, and a message has at most {FRAME_AT_MOST}: ask for fewer lineages at once"
+        );
+        _ = frame::write(output, &rejected(&cause));
+    }
+    said
 }
 
 struct Session<'n> {

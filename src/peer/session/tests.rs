@@ -65,3 +65,12 @@ fn a_lineage_that_is_not_the_callers_is_passed_over_and_its_own_are_served() {
     let refused = said[1].to_string();
     assert!(refused.contains(r#""step":"policy""#) && refused.contains("--only"), "{refused}");
 }
+
+#[test]
+fn an_answer_too_long_for_a_message_is_told_as_such() {
+    let mut output = Vec::new();
+    let long = Reply::Planned { changes: vec!["x".repeat(1024); 1024] };
+    assert!(matches!(say(&mut output, &long), Err(FrameError::TooLarge(_))));
+    let Reply::Rejected { cause } = frame::read(&mut output.as_slice()).unwrap() else { panic!() };
+    assert!(cause.contains(" bytes long, and a message has at most 1048576: ask for fewer"), "{cause}");
+}
