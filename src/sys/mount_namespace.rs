@@ -58,14 +58,19 @@ fn overlay(binds: &[(PathBuf, PathBuf)]) -> Result<(), OverlayError> {
     // Without this a shared mount, as systemd makes them all, would carry our mounts outside.
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(namespace_error)?;
     for (from, to) in binds {
-        mount(Some(from), to, none, MsFlags::MS_BIND, none).map_err(|errno| match errno {
-            Errno::EPERM => OverlayError::NotPermitted,
-            errno => OverlayError::Bind { from: from.clone(), to: to.clone(), source: errno.into() },
-        })?;
+        mount(Some(from), to, none, MsFlags::MS_BIND, none).map_err(|errno| bind_error(errno, from, to))?;
     }
     // The working directory is the old view's; taken anew, relative paths see the mounts too.
     let here = std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned());
     std::env::set_current_dir(&here).or_else(|_| std::env::set_current_dir("/")).map_err(OverlayError::Namespace)
+}
+
+/// EACCES: a security module, or an overlayfs whose lower layer root may not enter, as in some containers.
+fn bind_error(errno: Errno, from: &Path, to: &Path) -> OverlayError {
+    match errno {
+        Errno::EPERM | Errno::EACCES => OverlayError::NotPermitted,
+        errno => OverlayError::Bind { from: from.to_owned(), to: to.to_owned(), source: errno.into() },
+    }
 }
 
 /// EACCES is how security modules refuse a mount to root; ENOSPC, that `user.max_mnt_namespaces` is
@@ -79,12 +84,12 @@ fn namespace_error(errno: Errno) -> OverlayError {
 
 #[cfg(test)]
 mod tests {
-    use super::{OverlayError, namespace_error, with_overlaid};
+    use super::{OverlayError, bind_error, namespace_error, with_overlaid};
     use crate::model::deadline::Deadline;
     use crate::sys::process::Run;
     use nix::errno::Errno;
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
@@ -151,6 +156,13 @@ mod tests {
             assert!(matches!(namespace_error(errno), OverlayError::NotPermitted), "{errno}");
         }
         assert!(matches!(namespace_error(Errno::ENOMEM), OverlayError::Namespace(_)));
+    }
+
+    #[test]
+    fn a_mount_that_is_not_allowed_is_no_failure_and_any_other_is() {
+        let error = |errno| bind_error(errno, Path::new("/from"), Path::new("/to"));
+        assert!([Errno::EPERM, Errno::EACCES].into_iter().all(|no| matches!(error(no), OverlayError::NotPermitted)));
+        assert!(matches!(error(Errno::ENOENT), OverlayError::Bind { .. }));
     }
 
     #[test]
