@@ -82,14 +82,9 @@ pub fn summary(errors: &[DnsError]) -> Vec<String> {
     by_kind.iter().filter_map(|(_, group)| line(group)).collect()
 }
 
-/// One name's A and AAAA records, sorted, aliases followed. An address is its own record.
+/// The names' A and AAAA records, sorted, aliases followed; in the names' order. An address is its own record.
 ///
 /// Both families must answer: half an answer would hide an address the CA may ask.
-pub fn lookup(name: &Identifier, deadline: Deadline) -> Result<Vec<IpAddr>, DnsError> {
-    lookup_all(std::slice::from_ref(name), deadline).into_iter().next().unwrap_or_else(|| Ok(Vec::new()))
-}
-
-/// Several names at once; the results in the names' order.
 pub fn lookup_all(names: &[Identifier], deadline: Deadline) -> Vec<Result<Vec<IpAddr>, DnsError>> {
     let looked_up = system_servers().map(|(servers, options)| lookup_at(servers, options, names, deadline));
     looked_up.unwrap_or_else(|error| names.iter().map(|name| own(name).ok_or_else(|| error.clone())).collect())

@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How much output is kept unless the caller says otherwise.
-pub const OUTPUT_CAP: usize = 64 * 1024;
+/// How many bytes of output are kept: the last ones, since the error is at the end.
+const OUTPUT_CAP: usize = 64 * 1024;
 
 /// Where programs are looked for when our own environment does not say: hooks may have no PATH.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -48,8 +48,6 @@ pub struct Run<'a> {
     pub argv: &'a [String],
     /// When it and its group are killed.
     pub deadline: Deadline,
-    /// How many bytes of output are kept: the last ones, since the error is at the end.
-    pub output_cap: usize,
 }
 
 /// A program that ended by itself, well or not.
@@ -93,9 +91,9 @@ pub enum RunError {
 }
 
 impl<'a> Run<'a> {
-    /// A program with the usual cap and environment.
+    /// A program with the usual environment.
     pub fn new(argv: &'a [String], deadline: Deadline) -> Self {
-        Run { argv, deadline, output_cap: OUTPUT_CAP }
+        Run { argv, deadline }
     }
 
     /// Runs it to its end or to the deadline.
@@ -120,7 +118,7 @@ impl<'a> Run<'a> {
         let group = Group { child: command.spawn()?, reaped: false };
         // It holds our copies of the writing end, and with them the pipe would never end.
         drop(command);
-        Watch { end: announce_end(group.pid())?, output: Some(read), tail: Tail::new(self.output_cap) }
+        Watch { end: announce_end(group.pid())?, output: Some(read), tail: Tail::new(OUTPUT_CAP) }
             .until_the_end(group, self.deadline)
     }
 }

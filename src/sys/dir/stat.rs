@@ -30,8 +30,6 @@ pub struct Stat {
     pub size: u64,
     /// The inode's number.
     pub inode: u64,
-    /// The device; two directories on different ones cannot be exchanged.
-    pub device: u64,
     /// Last change of the content, in seconds since 1970.
     pub modified: i64,
 }
@@ -51,7 +49,6 @@ impl From<&FileStat> for Stat {
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             inode: stat.st_ino,
-            device: stat.st_dev,
             modified: stat.st_mtime,
         }
     }
