@@ -18,8 +18,10 @@ pub const HELD: &str = "/etc/sweep/held";
 const GATE: &str = "/etc/sweep/gate";
 
 /// Makes a host fit for [`run`].
+///
+/// Another thread's child has the gate of the run before open until it execs: then there is an end of file and no line.
 pub fn prepare(host: &Host) {
-    host.write(HELD, format!("#!/bin/sh\nread _ <{GATE}\nexec \"$@\"\n"));
+    host.write(HELD, format!("#!/bin/sh\nuntil read _ <{GATE}; do :; done\nexec \"$@\"\n"));
     host.chmod(HELD, 0o755);
     host.run(["mkfifo", GATE]).ok();
 }
