@@ -1,25 +1,27 @@
 //! How a transaction ends: finished, undone, or given up; by the process that began it or by a later one.
 
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::slice;
 
 use anyhow::{Context, Result};
 
 use crate::model::bundle::Part;
 use crate::model::config::Service;
+use crate::model::escape::escaped;
 use crate::model::outcome::{Outcome, Step};
 use crate::model::pasteable::pasteable;
 use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
 use crate::peer::joined::Joined;
 use crate::peer::journal::Journal;
-use crate::peer::live::Live;
+use crate::peer::live::{Live, LiveError};
 use crate::peer::node::Node;
 use crate::peer::probe::{self, Expectation};
 use crate::peer::service::Reload;
 use crate::peer::state::{Before, Intent, Record, State};
 use crate::peer::{history, service, settled, written};
+use crate::sys::dir::Dir;
 use crate::wire::message::TransactionId;
 
 /// A primary that keeps every version, or says so with a stolen key, must not fill this disk.
@@ -52,18 +54,17 @@ impl<'n> Ending<'n> {
             _ if may_lack => None,
             // Taken for undone, the new tree would stay when it comes back.
             _ => {
-                let (path, lineage) = (letsencrypt.path().display(), &intent.lineage);
-                let why =
-                    format!("{path} lacks archive/{lineage} or live, which an open transaction needs: is it mounted?");
-                return Err(io::Error::new(ErrorKind::NotFound, why));
+                let (archive, live) = (Path::new("archive").join(intent.lineage.as_str()), Path::new("live"));
+                return Err(is_missing(&[&archive, live].map(|path| letsencrypt.path().join(path))));
             }
         };
         let mut joined = Vec::new();
         for file in &intent.joined {
             match Joined::open(&file.path) {
                 Ok(open) => joined.push((open, file.existed)),
-                // Its directory is gone, and with it all that could be undone or removed there.
-                Err(error) if error.kind() == ErrorKind::NotFound => tracing::warn!("{error}"),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(is_missing(&[file.path.parent().unwrap_or(&file.path).to_owned()]));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -91,6 +92,21 @@ impl<'n> Ending<'n> {
     /// place, and tests that failed for want of it would fail again.
     pub fn can_be_tried(&self) -> bool {
         self.intent().tests_passed || self.overlay().len() == self.trees.iter().len() + self.joined.len()
+    }
+
+    /// Whether the new tree is visible though the journal does not say that the switch had begun: a disk lost its word.
+    pub fn is_switched(&self) -> io::Result<bool> {
+        let (before, to) = (self.intent().before, self.intent().to);
+        let Some((_, live)) = &self.trees else { return Ok(false) };
+        match before {
+            Before::Number(from) => Ok(from != to && live.shows_any(to)?),
+            // A tree that is taken over may have links of ours among others.
+            _ => match live.number() {
+                Ok(number) => Ok(number == Some(to)),
+                Err(LiveError::Foreign(..)) => Ok(false),
+                Err(LiveError::Io(error)) => Err(error),
+            },
+        }
     }
 
     /// Makes what is staged visible. The journal must say so already.
@@ -260,8 +276,13 @@ impl<'n> Ending<'n> {
         self.remove_written()?;
         if matches!(intent.before, Before::Nothing | Before::Foreign) {
             let archives = self.node.letsencrypt().open_beneath("archive");
-            match archives.and_then(|dir| dir.rmdir(intent.lineage.as_str())) {
-                // Gone, or an older version is kept in it, and then it is to stay.
+            // Where it is gone, a disk that cannot be written is no reason to keep the journal.
+            let remove = |dir: Dir| {
+                let name = intent.lineage.as_str();
+                if dir.exists(name)? { dir.rmdir(name) } else { Ok(()) }
+            };
+            match archives.and_then(remove) {
+                // Without any archive, or an older version is kept in it, and then it is to stay.
                 Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
                     return Err(error.into());
                 }
@@ -283,4 +304,15 @@ impl<'n> Ending<'n> {
         self.remember(outcome);
         Ok(self.journal.close()?)
     }
+}
+
+/// Taken for undone or done, what is in it would stay when it comes back.
+fn is_missing(needed: &[PathBuf]) -> io::Error {
+    let paths: Vec<_> = needed.iter().map(|path| path.to_string_lossy()).collect();
+    let make = pasteable(&[&["mkdir", "-p"], &paths.iter().map(AsRef::as_ref).collect::<Vec<_>>()[..]].concat());
+    let why = format!(
+        "an open transaction needs {}: is it mounted? if it is gone for good: '{make}', then 'certcast recover'",
+        paths.iter().map(|path| escaped(path)).collect::<Vec<_>>().join(" and ")
+    );
+    io::Error::new(ErrorKind::NotFound, why)
 }

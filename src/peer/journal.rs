@@ -1,7 +1,8 @@
 //! The transaction's journal: intent is durable before the act.
 //!
 //! One file, one transaction; each line is a checksum and a record, appended and fsynced. A crash can
-//! only tear the last line, and a torn line is one that was never written: what it announces was not begun.
+//! only tear the last line, and a torn line is one that was never written: what it announces was not begun. A torn line
+//! has no newline. One with a newline and a wrong checksum was written and is rotten: it may have said that the switch began.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -27,7 +28,7 @@ pub enum JournalError {
     /// The disk.
     #[error("cannot use the journal {0}")]
     Io(PathBuf, #[source] io::Error),
-    /// A damaged line that is not the last one: more than a crash happened here.
+    /// A damaged line: more than a crash happened here.
     #[error("the journal {0} is damaged in line {1}; look at live/, then move the journal away")]
     Damaged(PathBuf, usize),
     /// Lines in an order that this program never writes.
@@ -151,7 +152,7 @@ fn line(record: &Record) -> io::Result<Vec<u8>> {
     Ok(format!("{} {json}\n", Digest::of(json.as_bytes())).into_bytes())
 }
 
-/// The records and the length of the whole lines; a line's number if one before the last is damaged.
+/// The records and the length of the whole lines; a line's number if it is damaged.
 fn parse(text: &[u8]) -> Result<(Vec<Record>, usize), usize> {
     let mut records = Vec::new();
     let mut whole = 0;
@@ -160,7 +161,6 @@ fn parse(text: &[u8]) -> Result<(Vec<Record>, usize), usize> {
         let Some(length) = rest.iter().position(|&byte| byte == b'\n').map(|at| at + 1) else { break };
         match rest.get(..length - 1).and_then(parse_line) {
             Some(record) => records.push(record),
-            None if length == rest.len() => break,
             None => return Err(records.len() + 1),
         }
         whole += length;

@@ -102,6 +102,13 @@ impl Live {
         }
     }
 
+    /// Whether any link of the visible directory shows a number.
+    pub fn shows_any(&self, number: Number) -> io::Result<bool> {
+        let Some(dir) = self.dir.open_if_there(self.lineage.as_str())? else { return Ok(false) };
+        let links = Part::ALL.iter().filter_map(|part| Some((*part, dir.read_link(part.link()).ok()?)));
+        Ok(links.into_iter().any(|(part, target)| self.number_in(part, &target) == Some(number)))
+    }
+
     fn number_in(&self, part: Part, target: &Path) -> Option<Number> {
         let file = target.to_str()?.strip_prefix(&format!("../../archive/{}/", self.lineage))?;
         Part::of_file(file).filter(|(of, _)| *of == part).map(|(_, number)| number)

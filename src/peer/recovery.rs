@@ -1,25 +1,39 @@
 //! Finishing or undoing what a crash left.
 
+use std::io;
+
 use crate::model::outcome::{Outcome, Step};
 use crate::model::pasteable::pasteable;
 use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
 use crate::peer::journal::{Journal, JournalError};
+use crate::peer::memo;
 use crate::peer::node::{Held, Node};
 use crate::peer::service::{self, Reload};
-use crate::peer::state::{Recovery, State};
+use crate::peer::state::{Record, Recovery, State};
 
 /// Looks at the journal and acts on it; `None` when there was nothing to do.
 ///
 /// Killed again at any moment, the next call does the rest: every action here may be repeated.
 /// Where a person is needed, it is tried again when the services' own tests pass, or when the person says so (`retry`).
 pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>, Halt> {
-    let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else { return Ok(None) };
+    let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else {
+        memo::tidy(node.state());
+        return Ok(None);
+    };
     let state = journal.state();
-    let ending = Ending::of(node, journal).map_err(|error| Halt::refused(Step::Recovery, error.to_string()))?;
+    let mut ending = Ending::of(node, journal).map_err(|error| Halt::refused(Step::Recovery, error.to_string()))?;
     let (step, cause) = ending.journal.failure().unwrap_or_else(|| {
         (Step::Recovery, format!("an earlier run of transaction {} was cut off", ending.intent().transaction))
     });
+    let unreadable = |error: io::Error| Halt::refused(Step::Recovery, error.to_string());
+    if state.recovery() == Recovery::Discard && ending.is_switched().map_err(unreadable)? {
+        // What is shown would be taken apart.
+        return match ending.journal.write(&Record::Switching) {
+            Ok(()) => Ok(Some(ending.undo(step, cause, Reload::Running))),
+            Err(error) => Err(Halt::refused(Step::Recovery, format!("{:#}", anyhow::Error::from(error)))),
+        };
+    }
     Ok(match state.recovery() {
         Recovery::Nothing => None,
         Recovery::Discard => Some(ending.give_up(step, &cause).0),

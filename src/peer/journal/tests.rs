@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::model::bundle::Part;
 use crate::model::outcome::Step;
-use crate::peer::state::{Before, Recovery};
+use crate::peer::state::{Before, JoinedFile, Recovery};
 use crate::wire::message::TransactionId;
 
 fn intent() -> Intent {
@@ -83,8 +83,48 @@ fn damage_that_no_crash_makes_is_an_error_and_not_a_guess() {
     flipped[80] ^= 1;
     fs::write(&path, &flipped).unwrap();
     assert!(matches!(Journal::open(directory.path()), Err(JournalError::Damaged(_, 1))));
+    // The last line is no torn one either: it has its newline, so it was written.
+    let mut flipped = whole.clone();
+    flipped[whole.len() - 3] ^= 1;
+    fs::write(&path, &flipped).unwrap();
+    assert!(matches!(Journal::open(directory.path()), Err(JournalError::Damaged(_, 2))));
     fs::write(&path, [&whole[..], &whole[..]].concat()).unwrap();
     assert!(matches!(Journal::open(directory.path()), Err(JournalError::Order(..))));
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_not_taken_for_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(Journal::open(directory.path()), Err(JournalError::Io(..))));
+    fs::remove_dir(&path).unwrap();
+    File::create(&path).unwrap().set_len(SIZE_AT_MOST + 1).unwrap();
+    assert!(matches!(Journal::open(directory.path()), Err(JournalError::Io(..))));
+}
+
+#[test]
+fn an_intent_that_leaves_no_room_for_what_follows_is_refused_and_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = Intent { joined: vec![JoinedFile { path: "x".repeat(3 << 20).into(), existed: true }], ..intent() };
+    assert!(matches!(Journal::begin(directory.path(), long), Err(JournalError::Io(..))));
+    assert!(!Journal::is_there(directory.path()));
+}
+
+#[test]
+fn what_failed_first_is_known_to_a_later_run() {
+    for (last, known) in [
+        (undoing(), (Step::Probe, "old leaf served")),
+        (Record::Stuck { cause: "nginx -t".into() }, (Step::Recovery, "nginx -t")),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+        journal.write(&Record::Switching).unwrap();
+        assert!(Journal::open(directory.path()).unwrap().unwrap().failure().is_none());
+        journal.write(&last).unwrap();
+        let failure = Journal::open(directory.path()).unwrap().unwrap().failure();
+        assert_eq!(failure, Some((known.0, known.1.to_owned())));
+    }
 }
 
 #[test]

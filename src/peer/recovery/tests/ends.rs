@@ -127,3 +127,64 @@ fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
     let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
     assert!(matches!(&outcome, Outcome::Stuck { cause, .. } if cause.contains("nothing listens")), "{outcome:?}");
 }
+
+#[test]
+fn a_joined_file_whose_directory_is_not_mounted_is_not_taken_for_undone() {
+    let mut world = World::new(Before::Number(number(1)));
+    let archive = [0, 1, 2, 3].map(Act::Archive);
+    for act in [&[Act::Begin], &archive[..], &[Act::StageLive, Act::StageJoined, Act::Note(Line::Switching)]].concat() {
+        world.act(act);
+    }
+    world.act(Act::Switch);
+    world.act(Act::SwitchJoined);
+    let [mounted, elsewhere] = ["joined", "elsewhere"].map(|name| world.home.path().join(name));
+    fs::rename(&mounted, &elsewhere).unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let halt = recover(&world.node, &held, true).unwrap_err();
+    assert!(halt.0.to_string().contains(&format!("mkdir -p {}'", mounted.display())), "{halt:?}");
+    fs::rename(&elsewhere, &mounted).unwrap();
+    drop(held);
+    world.recovers_to(Some(1), "mounted again");
+}
+
+#[test]
+fn a_lineage_that_a_person_removed_ends_with_the_command_that_the_message_gives() {
+    let mut world = World::new(Before::Number(number(1)));
+    for act in [Act::Begin, Act::StageLive, Act::StageJoined] {
+        world.act(act);
+    }
+    let tree = world.home.path().join("letsencrypt");
+    fs::remove_dir_all(tree.join("archive/a.example")).unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let told = recover(&world.node, &held, false).unwrap_err().0.to_string();
+    let command = told.split('\'').find(|part| part.starts_with("mkdir ")).unwrap();
+    assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+    recover(&world.node, &held, false).unwrap();
+    assert!(!world.journal_path().exists());
+    assert!(!world.live().stage_path(&world.transaction).exists());
+}
+
+/// The disk lost what it had called durable.
+#[test]
+fn a_switch_whose_record_is_lost_is_undone_and_not_taken_apart() {
+    for before in [Before::Number(number(1)), Before::Nothing, Before::Foreign] {
+        let mut world = World::new(before);
+        let archive = [0, 1, 2, 3].map(Act::Archive);
+        for act in [&[Act::Begin], &archive[..], &[Act::StageLive, Act::StageJoined]].concat() {
+            world.act(act);
+        }
+        world.act(Act::Switch);
+        world.recovers_to((before != Before::Nothing).then_some(1), "the record of the switch is lost");
+    }
+}
+
+#[test]
+fn what_a_killed_call_left_of_a_record_goes_though_no_transaction_is_open() {
+    let world = World::new(Before::Nothing);
+    let outcomes = world.node.state().join("outcomes");
+    fs::create_dir(&outcomes).unwrap();
+    fs::write(outcomes.join(".certcast-0123456789abcdef.tmp"), "").unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    assert!(recover(&world.node, &held, false).unwrap().is_none());
+    assert_eq!(fs::read_dir(outcomes).unwrap().count(), 0);
+}

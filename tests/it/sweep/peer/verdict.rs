@@ -169,7 +169,7 @@ fn left_over(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
             ]
             .contains(&name.as_str())
     };
-    let ours = ["outcomes", "settled", "written"].map(|directory| format!("{STATE}/{directory}"));
+    let ours = ["brought", "outcomes", "settled", "written"].map(|directory| format!("{STATE}/{directory}"));
     let shared = ["/etc/letsencrypt/live", "/etc/letsencrypt/archive", "/etc/joined", STATE];
     for directory in ours.iter().map(String::as_str).chain(shared) {
         let strange: Vec<_> = host.list(directory).into_iter().filter(|name| !known(name)).collect();
