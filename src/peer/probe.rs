@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslVerifyMode};
 use serde::{Deserialize, Serialize};
@@ -69,15 +69,9 @@ pub fn places(service: &Service) -> Vec<SocketAddr> {
 
 /// What is shown at each place for each name. A place without a listener is asked only once, and is not among them.
 pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> Vec<(Expectation, Shown)> {
-    // Where the time ran out nobody knows whether something listens.
-    let may_listen = |&address: &SocketAddr| {
-        let listens = deadline.has_passed() || connect(address, deadline).is_ok() || deadline.has_passed();
-        listens.then_some(address)
-    };
     let names = &names[..names.len().min(NAMES_AT_MOST)];
-    let pairs: Vec<_> = in_parallel(places, may_listen)
+    let pairs: Vec<_> = listening(places, deadline)
         .into_iter()
-        .flatten()
         .flat_map(|address| names.iter().map(move |name| Expectation { address, name: name.clone() }))
         .collect();
     let client = Client::new();
@@ -97,32 +91,54 @@ pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> 
     })
 }
 
-/// Whether anything takes connections there.
-pub fn listens(address: SocketAddr) -> bool {
-    connect(address, Deadline::after(HANDSHAKE)).is_ok()
+/// Those places that take connections, and those that there was no time to ask.
+pub fn listening(places: &[SocketAddr], deadline: Deadline) -> Vec<SocketAddr> {
+    let may_listen = |&address: &SocketAddr| {
+        let listens = deadline.has_passed() || connect(address, deadline).is_ok() || deadline.has_passed();
+        listens.then_some(address)
+    };
+    in_parallel(places, may_listen).into_iter().flatten().collect()
 }
 
-/// Waits until each expectation shows the leaf several times in a row; else what the first failing one shows.
+/// Waits until each expectation shows the leaf several times in a row, for so long at least; else what the first failing
+/// one shows.
 ///
 /// One look at anything else begins the row anew.
-pub fn wait_for(expectations: &[Expectation], leaf: Digest, deadline: Deadline) -> Result<(), (Expectation, Shown)> {
+pub fn wait_for(
+    expectations: &[Expectation],
+    leaf: Digest,
+    row: Duration,
+    deadline: Deadline,
+) -> Result<(), (Expectation, Shown)> {
     if expectations.is_empty() {
         return Ok(());
     }
     let client = Client::new();
-    let mut matches = 0;
+    let (mut matches, mut begun, mut seen) = (0, Instant::now(), None);
     loop {
         let wrong = in_parallel(expectations, |pair| match client.handshake(pair, deadline) {
             Shown::Leaf(shown) if shown == leaf => None,
             other => Some((pair.clone(), other)),
         });
         match wrong.into_iter().flatten().next() {
-            None => matches += 1,
-            // What was seen last says more than that there is no time to look again.
-            Some(wrong) if deadline.left() <= PAUSE => return Err(wrong),
-            Some(_) => matches = 0,
+            None => {
+                if matches == 0 {
+                    begun = Instant::now();
+                }
+                matches += 1;
+                seen = None;
+            }
+            Some(wrong) => {
+                matches = 0;
+                // What the deadline cut short says less than what was seen before it.
+                let wrong = seen.filter(|_| deadline.has_passed()).unwrap_or(wrong);
+                if deadline.left() <= PAUSE {
+                    return Err(wrong);
+                }
+                seen = Some(wrong);
+            }
         }
-        if matches == MATCHES_IN_A_ROW {
+        if matches >= MATCHES_IN_A_ROW && begun.elapsed() >= row {
             return Ok(());
         }
         thread::sleep(PAUSE);

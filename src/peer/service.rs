@@ -1,5 +1,6 @@
 //! The services that use certificates on this node: test, reload, and see that the new leaf is served.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::model::config::Service;
@@ -15,6 +16,11 @@ const RELOAD_PER_TEST: u32 = 3;
 const PROBE_AT_LEAST: Duration = Duration::from_secs(10);
 /// Each place is asked several times, and very many of them take their time.
 const PROBE_PER_PLACE: Duration = Duration::from_millis(10);
+/// Whether a service is up is asked for so long; one that nobody came to counts as one that is.
+const LISTEN: Duration = Duration::from_secs(10);
+/// Old workers of a service that took the new files, and could not be told to go back, show the old leaf for so long more
+/// than its new workers take to begin.
+const UNTOLD: Duration = Duration::from_millis(250);
 
 /// In a note: what follows is what a service's command said.
 pub const NOT_RELOADED: &str = " was not reloaded: ";
@@ -72,37 +78,42 @@ pub enum Reload {
 /// Tests and reloads services, then waits until every expectation shows the leaf.
 ///
 /// A reload that fails where the service runs is a failure, whether or not this lineage was served there: the service
-/// did not read the new files. Where nothing listens it is a note. On the way back it is a note too: the service may be the very one that never took the new files, and then the old leaf is still seen to be served.
+/// did not read the new files. Where nothing listens it is a note. On the way back it is a note too: the service
+/// may be the very one that never took the new files. Then the old leaf is seen to be served for longer: it may have taken them.
 pub fn settle(
     services: &[Service],
     expectations: &[Expectation],
     leaf: Digest,
     reload: Reload,
 ) -> Result<Vec<String>, Unwilling> {
-    let may_run =
-        |service: &Service| service.probe.is_empty() || probe::places(service).into_iter().any(probe::listens);
-    let told: Vec<Service> =
-        services.iter().filter(|service| reload != Reload::Running || may_run(service)).cloned().collect();
-    let expectations: Vec<_> = expectations
-        .iter()
-        .filter(|expectation| reload != Reload::Running || probe::listens(expectation.address))
-        .cloned()
-        .collect();
+    let mut told = services.to_vec();
+    let mut expectations = expectations.to_vec();
+    if reload == Reload::Running {
+        let mut places: Vec<_> = services.iter().flat_map(probe::places).collect();
+        places.extend(expectations.iter().map(|expectation| expectation.address));
+        places.sort_unstable();
+        places.dedup();
+        let up = probe::listening(&places, Deadline::after(LISTEN));
+        told.retain(|service| may_run(service, &up));
+        expectations.retain(|expectation| up.contains(&expectation.address));
+    }
     let took = test(&told)?;
-    let mut notes = Vec::new();
+    let (mut notes, mut row) = (Vec::new(), Duration::ZERO);
     for service in &told {
         if let Err(cause) = run(service, &service.reload) {
             let places = probe::places(service);
             let expected = || expectations.iter().any(|expectation| places.contains(&expectation.address));
-            if reload == Reload::All && (expected() || may_run(service)) {
+            let up = || probe::listening(&places, Deadline::after(LISTEN));
+            if reload == Reload::All && (expected() || may_run(service, &up())) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
+            row = UNTOLD + took * RELOAD_PER_TEST;
             notes.push(format!("installed, but {}{NOT_RELOADED}{cause}", service.name));
         }
     }
     let many = PROBE_PER_PLACE * u32::try_from(expectations.len()).unwrap_or(u32::MAX);
     let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST) + many);
-    probe::wait_for(&expectations, leaf, deadline).map_err(|(place, shown)| Unwilling {
+    probe::wait_for(&expectations, leaf, row, deadline).map_err(|(place, shown)| Unwilling {
         step: Step::Probe,
         cause: format!("{} at {}: {}", place.name, place.address, self::told(&shown)),
     })?;
@@ -110,6 +121,11 @@ pub fn settle(
         notes.push("not served here".into());
     }
     Ok(notes)
+}
+
+/// Whether a service may be running: something listens, or that cannot be seen.
+fn may_run(service: &Service, up: &[SocketAddr]) -> bool {
+    service.probe.is_empty() || probe::places(service).iter().any(|place| up.contains(place))
 }
 
 fn told(shown: &Shown) -> String {

@@ -1,5 +1,4 @@
 use std::net::TcpListener;
-use std::time::Instant;
 
 use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};
@@ -10,6 +9,8 @@ use openssl::ssl::SslContextBuilder;
 use openssl::x509::{X509, X509NameBuilder};
 
 use super::*;
+use crate::model::config::Config;
+use crate::peer::service;
 
 fn key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
@@ -61,7 +62,7 @@ fn one_old_leaf_between_new_ones_begins_the_row_anew() {
             _ = Ssl::new(&contexts[which]).unwrap().accept(stream);
         }
     });
-    assert_eq!(wait_for(&[place], leaf, seconds(20)), Ok(()));
+    assert_eq!(wait_for(&[place], leaf, Duration::ZERO, seconds(20)), Ok(()));
     // It ends only when every one of the seven was asked for.
     let asked = Instant::now();
     while !serving.is_finished() && asked.elapsed() < Duration::from_secs(5) {
@@ -126,4 +127,50 @@ fn what_there_was_no_time_for_is_said_and_costs_none() {
     assert_eq!(look(&[place.address], names, Deadline::after(Duration::ZERO)), not_asked);
     // It listens and says nothing: the look is cut short.
     assert_eq!(look(&[place.address], names, Deadline::after(Duration::from_millis(100))), not_asked);
+}
+
+#[test]
+fn what_was_seen_is_told_though_the_last_look_was_cut_short() {
+    let key = key();
+    let certificate = certificate(&key);
+    let context = server(&key, &certificate);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        _ = Ssl::new(&context).unwrap().accept(stream);
+        // From now on it takes connections and says nothing.
+        let mut mute = Vec::new();
+        while let Ok((stream, _)) = listener.accept() {
+            mute.push(stream);
+        }
+    });
+    let shown = Shown::Leaf(Digest::of(&certificate.to_der().unwrap()));
+    let waited =
+        wait_for(std::slice::from_ref(&place), Digest::of(b"another"), Duration::ZERO, Deadline::after(HANDSHAKE));
+    assert_eq!(waited, Err((place, shown)));
+}
+
+#[test]
+fn old_workers_of_a_service_that_cannot_be_told_to_go_back_are_not_taken_for_the_way_back() {
+    let (old_key, new_key) = (key(), key());
+    let (old, new) = (certificate(&old_key), certificate(&new_key));
+    let contexts = [server(&old_key, &old), server(&new_key, &new)];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    thread::spawn(move || {
+        // A row of the old one, and then the new one for good.
+        for turn in 0.. {
+            let (stream, _) = listener.accept().unwrap();
+            _ = Ssl::new(&contexts[usize::from(turn > MATCHES_IN_A_ROW)]).unwrap().accept(stream);
+        }
+    });
+    let text = format!(
+        "[node]\nname = \"web2\"\n[[service]]\nname = \"deaf\"\ntest = [\"true\"]\nreload = [\"false\"]\nprobe = [\"{}\"]\n",
+        place.address
+    );
+    let config = Config::parse(&text, std::path::Path::new("test.toml")).unwrap();
+    let leaf = Digest::of(&old.to_der().unwrap());
+    let settled = service::settle(&config.services, &[place], leaf, service::Reload::Back);
+    assert!(settled.is_err_and(|unwilling| unwilling.cause.contains("still another certificate")));
 }
