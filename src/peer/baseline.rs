@@ -39,7 +39,12 @@ pub fn installed_leaf(node: &Node, lineage: &LineageName) -> io::Result<Option<L
     // Trees that somebody made by hand often have no cert.pem; the leaf is the first in a chain too.
     for part in [Part::Cert, Part::Fullchain] {
         match bounded::read_bounded(&directory.join(part.link()), FILE_AT_MOST) {
-            Ok(pem) => return Ok(Leaf::read(&String::from_utf8_lossy(&pem)).ok()),
+            // Torn, it says nothing of what stands beside it.
+            Ok(pem) => {
+                if let Ok(leaf) = Leaf::read(&String::from_utf8_lossy(&pem)) {
+                    return Ok(Some(leaf));
+                }
+            }
             Err(error) if is_no_file(&error) => {}
             Err(error) => return Err(error),
         }

@@ -17,6 +17,7 @@ use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509StoreContextRef};
 
 use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part};
+use crate::model::certificate::Leaf;
 use crate::model::claims::Claims;
 use crate::model::names::LineageName;
 use crate::peer::archive::Archive;
@@ -111,14 +112,21 @@ fn unreadable(error: &dyn std::fmt::Display) -> String {
     format!("{error}; mend it there, so that this certificate can be compared with it")
 }
 
-/// What is installed of a lineage, whoever made it. Only where there is no such file nothing is.
+/// What is installed of a lineage, whoever made it: a tree made by hand may have its chain in two files, and what is torn
+/// says nothing of what stands beside it. Only where there is no such file nothing is.
 fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
-    let path = node.letsencrypt().path().join("live").join(lineage.as_str()).join(Part::Fullchain.link());
-    match bounded::read_bounded(&path, FILE_AT_MOST) {
-        Ok(chain) => Ok(Some(String::from_utf8_lossy(&chain).into_owned())),
+    let directory = node.letsencrypt().path().join("live").join(lineage.as_str());
+    let read = |part: Part| match bounded::read_bounded(&directory.join(part.link()), FILE_AT_MOST) {
+        Ok(pem) => Ok(Some(String::from_utf8_lossy(&pem).into_owned())),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
+    };
+    let whole = read(Part::Fullchain)?;
+    if whole.as_deref().is_some_and(|chain| Leaf::read(chain).is_ok()) {
+        return Ok(whole);
     }
+    let Some(cert) = read(Part::Cert)? else { return Ok(whole) };
+    Ok(Some(cert + &read(Part::Chain)?.unwrap_or_default()))
 }
 
 /// The other lineages that are installed here.

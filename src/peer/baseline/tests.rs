@@ -51,4 +51,8 @@ fn the_leaf_of_a_tree_without_a_cert_pem_is_the_first_of_its_chain() {
     std::fs::write(directory.join("fullchain.pem"), certificate.to_pem().unwrap()).unwrap();
     let found = installed_leaf(&node, &"www.site.test".parse().unwrap()).unwrap().unwrap();
     assert_eq!(found.digest, Digest::of(&certificate.to_der().unwrap()));
+
+    std::fs::write(directory.join("cert.pem"), "torn").unwrap();
+    let found = installed_leaf(&node, &"www.site.test".parse().unwrap()).unwrap();
+    assert!(found.is_some_and(|found| found.digest == Digest::of(&certificate.to_der().unwrap())), "cert.pem is torn");
 }
