@@ -100,7 +100,11 @@ mod tests {
         let said = told(Outcome::RolledBack { step: Step::Reload, cause: cause() });
         assert!(said.contains(": what the services say is in this server's log alone"), "{said}");
         // A disk's words about the key's own transaction are the key's.
-        let own = Outcome::Refused { step: Step::Stage, cause: cause() };
-        assert_eq!(of_own(&grant, own.clone()), own);
+        for own in [
+            Outcome::Refused { step: Step::Stage, cause: cause() },
+            Outcome::RolledBack { step: Step::Switch, cause: cause() },
+        ] {
+            assert_eq!(of_own(&grant, own.clone()), own);
+        }
     }
 }

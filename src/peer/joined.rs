@@ -82,7 +82,7 @@ impl Joined {
             self.dir.link(&old, &back).map_err(|error| self.lost(&old, error))?;
             // Of two names of one file, as they are where nothing was switched, this leaves both.
             self.dir.rename(&back, &self.name)?;
-        } else if !existed && !self.dir.exists(&stage)? && self.exists()? {
+        } else if !self.dir.exists(&stage)? && self.exists()? {
             self.dir.unlink(&self.name)?;
         }
         self.dir.sync()

@@ -51,3 +51,18 @@ fn a_joined_file_that_everybody_could_read_is_closed_when_a_key_goes_into_it() {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, after);
     }
 }
+
+#[test]
+fn a_file_that_was_not_there_before_goes_and_one_that_somebody_made_meanwhile_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("site.pem");
+    let id = TransactionId::random().unwrap();
+    let joined = Joined::open(&path).unwrap();
+    joined.stage(&id, &files(), Ownership { uid: 0, gid: 0, mode: 0o600 }).unwrap();
+    fs::write(&path, "somebody's").unwrap();
+    joined.undo(&id, false).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"somebody's", "nothing was switched");
+    joined.switch(&id).unwrap();
+    joined.undo(&id, false).unwrap();
+    assert!(!path.exists());
+}

@@ -54,21 +54,98 @@ fn a_link_to_a_directory_is_taken_over_and_kept() {
 
 #[test]
 fn a_tree_that_is_not_mounted_is_not_taken_for_one_that_is_undone() {
-    let mut world = World::new(Before::Number(number(1)));
-    let archive = [0, 1, 2, 3].map(Act::Archive);
-    for act in [&[Act::Begin], &archive[..], &[Act::StageLive, Act::StageJoined, Act::Note(Line::Switching)]].concat() {
+    for before in [Before::Number(number(1)), Before::Nothing] {
+        let mut world = World::new(before);
+        let archive = [0, 1, 2, 3].map(Act::Archive);
+        let staged = [&[Act::Begin], &archive[..], &[Act::StageLive, Act::StageJoined]].concat();
+        for act in [&staged[..], &[Act::Note(Line::Switching), Act::Switch]].concat() {
+            world.act(act);
+        }
+        let tree = world.home.path().join("letsencrypt");
+        let [mounted, elsewhere] = ["live", "elsewhere"].map(|name| tree.join(name));
+        fs::rename(&mounted, &elsewhere).unwrap();
+        let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+        let halt = recover(&world.node, &held, true).unwrap_err();
+        assert!(matches!(&halt.0, Outcome::Refused { cause, .. } if cause.contains("is it mounted?")), "{halt:?}");
+        fs::rename(&elsewhere, &mounted).unwrap();
+        drop(held);
+        world.recovers_to((before != Before::Nothing).then_some(1), "mounted again");
+    }
+}
+
+#[test]
+fn on_the_own_node_a_lineage_that_certbot_deleted_is_not_wanted() {
+    let world = World::new(Before::Nothing);
+    let intent = Intent { before: Before::Certbot, joined: Vec::new(), ..world.intent() };
+    Journal::begin(world.node.state(), intent).unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    recover(&world.node, &held, false).unwrap();
+    assert!(!world.journal_path().exists());
+}
+
+#[test]
+fn somebody_elses_tree_that_appeared_before_the_switch_stays() {
+    let mut world = World::new(Before::Nothing);
+    for act in [Act::Begin, Act::StageLive, Act::Note(Line::Switching)] {
         world.act(act);
     }
-    world.act(Act::Switch);
-    let tree = world.home.path().join("letsencrypt");
-    let [mounted, elsewhere] = ["live", "elsewhere"].map(|name| tree.join(name));
-    fs::rename(&mounted, &elsewhere).unwrap();
+    fs::create_dir(world.live().path()).unwrap();
+    world.act(Act::UndoLive);
+    assert!(world.live().path().exists() && world.live().stage_path(&world.transaction).exists());
+}
+
+#[test]
+fn a_tree_that_shows_no_one_version_in_full_is_somebody_elses() {
+    for (change, why) in [(None, "some of its four links are missing"), (Some(2), "show different versions")] {
+        let world = World::new(Before::Number(number(1)));
+        let link = world.live().path().join("chain.pem");
+        fs::remove_file(&link).unwrap();
+        if let Some(number) = change {
+            symlink(format!("../../archive/a.example/chain{number}.pem"), &link).unwrap();
+        }
+        let found = world.live().number().unwrap_err().to_string();
+        assert!(found.contains(why), "{found}");
+    }
+}
+
+#[test]
+fn a_damaged_journal_needs_a_person_and_one_that_cannot_be_read_another_try() {
+    let world = World::new(Before::Nothing);
     let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    fs::write(world.journal_path(), "rotten\n").unwrap();
     let halt = recover(&world.node, &held, true).unwrap_err();
-    assert!(matches!(&halt.0, Outcome::Refused { cause, .. } if cause.contains("is it mounted?")), "{halt:?}");
-    fs::rename(&elsewhere, &mounted).unwrap();
-    drop(held);
-    world.recovers_to(Some(1), "mounted again");
+    assert!(matches!(&halt.0, Outcome::Stuck { remedy, .. } if remedy[0].starts_with("ls -lA ")), "{halt:?}");
+    fs::remove_file(world.journal_path()).unwrap();
+    fs::create_dir(world.journal_path()).unwrap();
+    let halt = recover(&world.node, &held, true).unwrap_err();
+    assert!(matches!(&halt.0, Outcome::Refused { .. }), "{halt:?}");
+}
+
+#[test]
+fn on_the_way_back_only_a_service_that_was_well_is_waited_for() {
+    let closed = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (ill, well) = (closed(), closed());
+    for (place, is_waited_for) in [(ill, false), (well, true)] {
+        let mut world = World::new(Before::Number(number(1)));
+        let service = |test: &str, at: std::net::SocketAddr| {
+            format!("[[service]]\nname = \"{test}\"\ntest = [\"{test}\"]\nreload = [\"true\"]\nprobe = [\"{at}\"]\n")
+        };
+        let tree = world.node.letsencrypt().path().to_owned();
+        let text = format!(
+            "[node]\nname = \"web2\"\nletsencrypt = {tree:?}\nstate = {:?}\n{}{}",
+            world.home.path().join("another"),
+            service("false", ill),
+            service("true", well)
+        );
+        world.node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
+        let expectations = vec![Expectation { address: place, name: "a.example".parse().unwrap() }];
+        let old_leaf = Some(Digest::of(b"1"));
+        let intent = Intent { tests_passed: false, joined: Vec::new(), expectations, old_leaf, ..world.intent() };
+        let mut journal = Journal::begin(world.node.state(), intent).unwrap();
+        journal.write(&Record::Switching).unwrap();
+        let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "why".into(), Reload::Back);
+        assert_eq!(matches!(outcome, Outcome::Stuck { .. }), is_waited_for, "{outcome:?}");
+    }
 }
 
 #[test]
@@ -126,6 +203,9 @@ fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
     journal.write(&Record::Switching).unwrap();
     let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
     assert!(matches!(&outcome, Outcome::Stuck { cause, .. } if cause.contains("nothing listens")), "{outcome:?}");
+    // The first cause is kept apart from what came of it.
+    let noted = fs::read_to_string(world.journal_path()).unwrap();
+    assert!(noted.contains(r#""record":"undoing","step":"reload","cause":"it died""#), "{noted}");
 }
 
 #[test]
