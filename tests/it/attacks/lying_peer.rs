@@ -20,7 +20,7 @@ fn compromise(lab: &Lab, mode: &str) {
 /// The primary, but for its logs, what it notes about each node, and what its own node's side notes of itself.
 fn primary_of(lab: &Lab) -> Vec<Entry> {
     let tops = ["/etc", "/root", "/var/www", "/usr/local", "/tmp", "/srv", "/home", "/var/lib/certcast"];
-    let notes = ["records", "runs", "outcomes", "settled"].map(|name| format!("/var/lib/certcast/{name}"));
+    let notes = ["records", "runs", "outcomes", "settled", "brought"].map(|name| format!("/var/lib/certcast/{name}"));
     let is_note = |entry: &Entry| notes.iter().any(|note| entry.path.starts_with(note));
     // A lock's number is that of the last process that had it.
     let is_lock = |entry: &Entry| entry.path.extension().is_some_and(|end| end == "lock");
