@@ -177,3 +177,65 @@ fn the_error_in_the_reference_is_the_one_that_is_shown() {
     let error = Config::parse("[node]\nwebrot = \"/srv/www\"\n", Path::new("/etc/certcast/config.toml")).unwrap_err();
     assert!(text.contains(&format!("```\n{error}\n```")), "docs/configuration.md does not show this:\n{error}");
 }
+
+/// What a configuration is refused for, or nothing where it is accepted.
+fn refused(text: &str) -> String {
+    Config::parse(text, Path::new("x")).map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn a_service_has_a_name_that_can_be_shown_and_a_program_to_run() {
+    let service = |name: &str, test: &str| {
+        refused(&format!("[[service]]\nname = {name:?}\ntest = {test}\nreload = [\"true\"]\nprobe = []\n"))
+    };
+    assert_eq!(service("nginx", r#"["true"]"#), "");
+    for name in [" ", &"x".repeat(65), "a\u{202e}b"] {
+        assert_ne!(service(name, r#"["true"]"#), "", "{name:?} was accepted");
+    }
+    assert_ne!(service("nginx", r#"[" ", "x"]"#), "");
+}
+
+#[test]
+fn two_peers_on_one_host_are_two_where_their_ports_differ_or_one_is_local() {
+    let peers = |second: &str| {
+        refused(&format!("[[peer]]\nname = \"a\"\nssh = \"192.0.2.7\"\n[[peer]]\nname = \"b\"\n{second}\n"))
+    };
+    assert_ne!(peers("ssh = \"192.0.2.7:22\""), "");
+    assert_eq!(peers("ssh = \"192.0.2.7:2222\""), "");
+    assert_eq!(peers("ssh = \"192.0.2.7\"\ntransport = \"local\"\nreceive = [\"certcast\", \"receive\"]"), "");
+}
+
+#[test]
+fn a_peer_is_proven_at_the_addresses_that_are_named_and_else_at_that_of_its_ssh() {
+    for (addresses, proven) in [("", "192.0.2.7"), ("addresses = [\"192.0.2.8\"]", "192.0.2.8")] {
+        let text = format!("[[peer]]\nname = \"a\"\nssh = \"192.0.2.7\"\n{addresses}\n");
+        let config = Config::parse(&text, Path::new("x")).unwrap();
+        assert_eq!(config.peers[0].addresses, [proven.parse::<std::net::IpAddr>().unwrap()]);
+    }
+}
+
+#[test]
+fn an_alert_names_its_secret_and_a_place_once() {
+    let alert = |text: &str| refused(&format!("[[alert]]\n{text}\n"));
+    assert!(alert("to = \"pagerduty\"").contains("the routing key"));
+    assert_eq!(alert("to = \"pagerduty\"\nsecret_env = \"KEY\""), "");
+    assert!(alert("to = \"healthcheck\"").contains("which keeps it"));
+    assert_eq!(alert("to = \"healthcheck\"\nurl = \"https://h/x\""), "");
+    assert!(alert("to = \"healthcheck\"\nurl = \"https://h/x\"\nsecret_env = \"KEY\"").contains("named twice"));
+}
+
+#[test]
+fn a_lineage_gives_way_to_another_that_goes_by_its_name_on_the_peers() {
+    let policy = |text: &str| Config::parse(&format!("[deploy]\n{text}\n"), Path::new("x")).unwrap().deploy;
+    let name = |text: &str| text.parse::<certcast::model::names::LineageName>().unwrap();
+    let (site, next) = (name("site"), name("next"));
+    let renamed = policy("rename = { next = \"site\" }");
+    assert_eq!(renamed.superseded_by(&site, |_| true), Some(&next));
+    assert_eq!(renamed.superseded_by(&site, |_| false), None, "the other one is not there");
+    assert_eq!(renamed.superseded_by(&next, |_| true), None);
+    assert_eq!(policy("rename = { site = \"site\" }").superseded_by(&site, |_| true), None, "its own name");
+    let unwanted = policy("lineages = [\"site\"]\nrename = { next = \"site\" }");
+    assert_eq!(unwanted.superseded_by(&site, |_| true), None, "the other one is not rolled out");
+    let swapped = policy("rename = { next = \"site\", site = \"old\" }");
+    assert_eq!(swapped.superseded_by(&site, |_| true), None, "it has another name there itself");
+}

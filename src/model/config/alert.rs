@@ -198,7 +198,7 @@ impl FromStr for EnvName {
 
 #[cfg(test)]
 mod tests {
-    use super::{EndpointUrl, Mailbox};
+    use super::{EndpointUrl, EnvName, Mailbox};
 
     #[test]
     fn a_url_holds_no_secret_and_an_error_does_not_repeat_it() {
@@ -214,8 +214,32 @@ mod tests {
     #[test]
     fn a_mail_address_cannot_add_a_header() {
         assert!("ops@site.example".parse::<Mailbox>().is_ok());
-        for bad in ["", "ops", "@a", "a@", "a@b@c", "a@b\r\nBcc: x@y", "-t@b", "A <a@b>", "a@b,c@d"] {
+        for bad in [
+            "",
+            "ops",
+            "@a",
+            "a@",
+            "a@b@c",
+            "a@b\r\nBcc: x@y",
+            "-t@b",
+            "A <a@b>",
+            "a@b,c@d",
+            "a\nb@c",
+            "a\x1b@c",
+            "a\u{a0}@c",
+        ] {
             assert!(bad.parse::<Mailbox>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn urls_are_of_the_schemes_that_alerts_go_by_and_variables_have_names() {
+        assert!("https://host/x".parse::<EndpointUrl>().is_ok() && "A_1".parse::<EnvName>().is_ok());
+        for bad in ["ftp://host/", "http:", "file:///etc/passwd"] {
+            assert!(bad.parse::<EndpointUrl>().is_err(), "{bad:?} was accepted");
+        }
+        for bad in ["", "1ABC", "abc", "A-B"] {
+            assert!(bad.parse::<EnvName>().is_err(), "{bad:?} was accepted");
         }
     }
 }

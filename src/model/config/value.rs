@@ -263,7 +263,9 @@ mod tests {
 
     #[test]
     fn a_private_key_is_never_for_everybody() {
-        assert_eq!("0640".parse::<KeyMode>().unwrap().0, 0o640);
+        for (text, mode) in [("0400", 0o400), ("0440", 0o440), ("0600", 0o600), ("0640", 0o640), ("0660", 0o660)] {
+            assert_eq!(text.parse::<KeyMode>().unwrap().0, mode);
+        }
         for bad in ["0644", "640", "0604", "0000", "0777", "rw-"] {
             assert!(bad.parse::<KeyMode>().is_err(), "{bad:?} was accepted");
         }

@@ -3,8 +3,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::challenge::Challenge;
 use crate::model::config::Config;
 use crate::peer::policy::Role;
+use crate::wire::message::Withdrawal;
 
 /// What the peer answers to these requests after a hello.
 fn answers(only: &[&str], requests: &[Value]) -> Vec<Value> {
@@ -32,7 +34,8 @@ fn conversation(budget_ms: u64, only: &[&str], requests: &[Value]) -> (Vec<Value
     }
     let mut output = Vec::new();
     let limit = SharedDeadline::new(Deadline::after(HELLO));
-    serve(&node, &grant, &mut &*input, &mut output, &limit).unwrap();
+    // How it ended is in the last answer.
+    _ = serve(&node, &grant, &mut &*input, &mut output, &limit);
     let mut output = &*output;
     banner::read(&mut output).unwrap();
     (std::iter::from_fn(|| frame::read(&mut output).ok()).skip(1).collect(), limit.get().left())
@@ -73,4 +76,27 @@ fn an_answer_too_long_for_a_message_is_told_as_such() {
     assert!(matches!(say(&mut output, &long), Err(FrameError::TooLarge(_))));
     let Reply::Rejected { cause } = frame::read(&mut output.as_slice()).unwrap() else { panic!() };
     assert!(cause.contains(" bytes long, and a message has at most 1048576: ask for fewer"), "{cause}");
+}
+
+#[test]
+fn nobody_asks_for_more_at_once_than_the_protocol_allows() {
+    let name = |number: usize| format!("n{number}.example");
+    let lineages = || (0..=LINEAGES_AT_MOST).map(|number| name(number).parse().unwrap()).collect();
+    let token = "0123456789abcdef0123456789abcdef0123456789a";
+    let challenge = |number: usize| {
+        let validation = format!("{token}.{token}");
+        Challenge::new(name(number).parse().unwrap(), token.parse().unwrap(), &validation).unwrap()
+    };
+    let challenges: Vec<_> = (0..=CHALLENGES_AT_MOST).map(challenge).collect();
+    let withdrawals = challenges.iter().map(Withdrawal::of).collect();
+    let asked = [
+        Request::Publish { challenges },
+        Request::Withdraw { challenges: withdrawals },
+        Request::Compare { lineages: lineages() },
+        Request::Survey { lineages: lineages() },
+    ];
+    for request in asked {
+        let said = answers(&[], &[serde_json::to_value(request).unwrap()]);
+        assert_eq!(said[0]["cause"], "too many at once", "{said:?}");
+    }
 }

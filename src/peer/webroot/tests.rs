@@ -180,6 +180,15 @@ fn only_what_the_ledger_knows_is_removed_and_old_age_removes_it() {
 }
 
 #[test]
+fn a_file_that_the_ledger_does_not_know_is_not_taken_for_a_challenge() {
+    let site = Site::new();
+    fs::create_dir_all(site.file().parent().unwrap()).unwrap();
+    fs::write(site.file(), "a stranger's").unwrap();
+    assert!(site.withdraw().is_empty());
+    assert_eq!(fs::read_to_string(site.file()).unwrap(), "a stranger's");
+}
+
+#[test]
 fn a_damaged_record_still_leads_to_its_file() {
     let site = Site::new();
     assert!(site.publish().is_empty());
