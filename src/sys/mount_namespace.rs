@@ -65,7 +65,7 @@ fn overlay(binds: &[(PathBuf, PathBuf)]) -> Result<(), OverlayError> {
     std::env::set_current_dir(&here).or_else(|_| std::env::set_current_dir("/")).map_err(OverlayError::Namespace)
 }
 
-/// EACCES: a security module, or an overlayfs whose lower layer root may not enter, as in some containers.
+/// EACCES is how security modules refuse a mount to root.
 fn bind_error(errno: Errno, from: &Path, to: &Path) -> OverlayError {
     match errno {
         Errno::EPERM | Errno::EACCES => OverlayError::NotPermitted,
