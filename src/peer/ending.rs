@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::slice;
 
 use anyhow::{Context, Result};
 
@@ -210,7 +209,7 @@ impl<'n> Ending<'n> {
             live.undo(&intent.transaction, intent.before, intent.to)?;
         }
         // Services that were ill before are not made well by the old tree; the others may have read the new one.
-        let is_well = |service: &&Service| intent.tests_passed || service::test(slice::from_ref(service)).is_ok();
+        let is_well = |service: &&Service| intent.tests_passed || !service::is_ill(service);
         let well: Vec<_> = self.node.services().iter().filter(is_well).cloned().collect();
         // certbot's own links stay new, and without an old leaf there is nothing to wait for.
         let old_leaf = intent.old_leaf.filter(|_| intent.before != Before::Certbot);

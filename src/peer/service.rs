@@ -1,5 +1,6 @@
 //! The services that use certificates on this node: test, reload, and see that the new leaf is served.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -41,6 +42,15 @@ pub fn test(services: &[Service]) -> Result<Duration, Unwilling> {
         took += run(service, &service.test).map_err(|cause| Unwilling { step: Step::Test, cause })?;
     }
     Ok(took)
+}
+
+/// Whether a service's own test says that it is ill. A kernel or a disk that did not let the test run says nothing of it.
+pub fn is_ill(service: &Service) -> bool {
+    match Run::new(&service.test, Deadline::after(service.timeout)).run() {
+        Ok(finished) => !finished.status.success(),
+        Err(RunError::Io { source, .. }) => source.kind() == io::ErrorKind::PermissionDenied,
+        Err(RunError::NotFound { .. } | RunError::Deadline { .. }) => true,
+    }
 }
 
 /// Where any of these leafs is served now for these names.

@@ -268,3 +268,17 @@ fn what_a_killed_call_left_of_a_record_goes_though_no_transaction_is_open() {
     assert!(recover(&world.node, &held, false).unwrap().is_none());
     assert_eq!(fs::read_dir(outcomes).unwrap().count(), 0);
 }
+
+#[test]
+fn a_service_whose_test_could_not_be_run_is_not_taken_for_ill() {
+    let text =
+        "[node]\nname = \"web2\"\n[[service]]\nname = \"a\"\ntest = [\"true\"]\nreload = [\"true\"]\nprobe = []\n";
+    let mut service = Config::parse(text, Path::new("test.toml")).unwrap().services.remove(0);
+    let mut is_ill = |test: &[&str]| {
+        service.test = test.iter().map(|&word| word.to_owned()).collect();
+        service::is_ill(&service)
+    };
+    assert!(!is_ill(&["true"]) && is_ill(&["false"]) && is_ill(&["/no/such/program"]) && is_ill(&["/etc/passwd"]));
+    // More than the kernel passes on.
+    assert!(!is_ill(&["true", &"x".repeat(1 << 20)]));
+}
