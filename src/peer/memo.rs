@@ -25,8 +25,7 @@ pub fn keep(state: &Path, kind: &str, name: &str, content: &[u8]) -> io::Result<
     atomic::replace(&directory, name, content, &Attributes { mode: 0o600, owner: None })
 }
 
-/// Takes away what a call that was killed left, where a full disk kept the next [`keep`] from it. The caller holds the
-/// node's lock.
+/// Takes away what a call that was killed left, for the next [`keep`] may be long in coming. The caller holds the node's lock.
 pub fn tidy(state: &Path) {
     for kind in ["brought", "outcomes", "settled", "written"] {
         let directory = Dir::open(state).and_then(|state| state.open_if_there(kind));

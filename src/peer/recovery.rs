@@ -17,10 +17,8 @@ use crate::peer::state::{Record, Recovery, State};
 /// Killed again at any moment, the next call does the rest: every action here may be repeated.
 /// Where a person is needed, it is tried again when the services' own tests pass, or when the person says so (`retry`).
 pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>, Halt> {
-    let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else {
-        memo::tidy(node.state());
-        return Ok(None);
-    };
+    memo::tidy(node.state());
+    let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else { return Ok(None) };
     let state = journal.state();
     let mut ending = Ending::of(node, journal).map_err(|error| Halt::refused(Step::Recovery, error.to_string()))?;
     let (step, cause) = ending.journal.failure().unwrap_or_else(|| {

@@ -259,14 +259,19 @@ fn a_switch_whose_record_is_lost_is_undone_and_not_taken_apart() {
 }
 
 #[test]
-fn what_a_killed_call_left_of_a_record_goes_though_no_transaction_is_open() {
-    let world = World::new(Before::Nothing);
-    let outcomes = world.node.state().join("outcomes");
-    fs::create_dir(&outcomes).unwrap();
-    fs::write(outcomes.join(".certcast-0123456789abcdef.tmp"), "").unwrap();
-    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
-    assert!(recover(&world.node, &held, false).unwrap().is_none());
-    assert_eq!(fs::read_dir(outcomes).unwrap().count(), 0);
+fn what_a_killed_call_left_of_a_record_goes_whether_a_transaction_is_open_or_not() {
+    for is_open in [false, true] {
+        let mut world = World::new(Before::Nothing);
+        let kept = world.node.state().join("brought");
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join(".certcast-0123456789abcdef.tmp"), "").unwrap();
+        if is_open {
+            world.act(Act::Begin);
+        }
+        let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+        assert_eq!(recover(&world.node, &held, false).is_ok_and(|done| done.is_none()), !is_open);
+        assert_eq!(fs::read_dir(kept).unwrap().count(), 0);
+    }
 }
 
 #[test]
