@@ -310,4 +310,4 @@ fn timestamp(seconds: i64) -> jiff::Timestamp {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -77,6 +77,12 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_who_may_change_it() {
+        assert_eq!(Owner(8).to_string(), "it belongs to user 8, who may change it");
+        assert_eq!(Mode(0o66).to_string(), "others may write it (mode 0066)");
+    }
+
+    #[test]
     fn the_remedy_is_for_that_path_whatever_its_name_is() {
         let path = Path::new("/srv/it's; reboot");
         assert_eq!(Mode(0o666).remedy(path), r"chmod go-w '/srv/it'\''s; reboot'");

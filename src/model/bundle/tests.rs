@@ -89,6 +89,11 @@ impl Parts {
     }
 }
 
+/// A whole bundle, unlike any other, that is valid by the real clock too.
+pub(crate) fn some_files() -> PemFiles {
+    Parts::with((-8000, 8000), (-8000, 8000), &["a.example"]).files()
+}
+
 /// The certificate with two bytes after it in the same block: d2i passes over them, a server does not.
 fn with_more_behind_it(pem: &str) -> String {
     let der = [X509::from_pem(pem.as_bytes()).unwrap().to_der().unwrap(), vec![5, 0]].concat();

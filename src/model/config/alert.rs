@@ -150,13 +150,6 @@ impl FromStr for EndpointUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox(String);
 
-impl Mailbox {
-    /// The checked address.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for Mailbox {
     type Err = ValueError;
 

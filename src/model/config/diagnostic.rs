@@ -117,16 +117,6 @@ impl Diagnostic {
             label: escaped(&fault.label),
         }
     }
-
-    /// The line, counted from 1.
-    pub fn line(&self) -> usize {
-        self.line
-    }
-
-    /// The column in characters, counted from 1.
-    pub fn column(&self) -> usize {
-        self.column
-    }
 }
 
 impl fmt::Display for Diagnostic {

@@ -239,7 +239,7 @@ impl FromStr for Group {
 
 #[cfg(test)]
 mod tests {
-    use super::{Absolute, Address, KeyMode, Span};
+    use super::{Absolute, Address, Group, KeyMode, Span};
     use std::time::Duration;
 
     #[test]
@@ -268,6 +268,16 @@ mod tests {
         }
         for bad in ["0644", "640", "0604", "0000", "0777", "rw-"] {
             assert!(bad.parse::<KeyMode>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_group_has_a_name_or_a_number_and_is_no_option() {
+        for text in ["ssl-cert", "_ssl.cert", "1234", &"x".repeat(32)] {
+            assert_eq!(text.parse::<Group>().unwrap().0, text);
+        }
+        for bad in ["", "-R", ".ssl", "ssl cert", "a:b", "gruppé", &"x".repeat(33)] {
+            assert!(bad.parse::<Group>().is_err(), "{bad:?} was accepted");
         }
     }
 

@@ -3,6 +3,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::bundle::tests::some_files;
 use crate::model::challenge::Challenge;
 use crate::model::config::Config;
 use crate::peer::policy::Role;
@@ -15,8 +16,12 @@ fn answers(only: &[&str], requests: &[Value]) -> Vec<Value> {
 
 /// The answers after a hello that asks for so much time, and how much there is then.
 fn conversation(budget_ms: u64, only: &[&str], requests: &[Value]) -> (Vec<Value>, Duration) {
-    let home = tempfile::tempdir().unwrap();
-    let place = |name: &str| home.path().join(name).display().to_string();
+    conversation_in(tempfile::tempdir().unwrap().path(), budget_ms, only, requests)
+}
+
+/// As [`conversation`], with the node whose directories are in `home`.
+fn conversation_in(home: &Path, budget_ms: u64, only: &[&str], requests: &[Value]) -> (Vec<Value>, Duration) {
+    let place = |name: &str| home.join(name).display().to_string();
     let text = format!(
         "[node]\nname = \"web2\"\nwebroot = \"/var/www/html\"\nletsencrypt = \"{}\"\nstate = \"{}\"\n",
         place("letsencrypt"),
@@ -41,6 +46,25 @@ fn conversation(budget_ms: u64, only: &[&str], requests: &[Value]) -> (Vec<Value
     (std::iter::from_fn(|| frame::read(&mut output).ok()).skip(1).collect(), limit.get().left())
 }
 
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// The request that offers version 1 of a lineage.
+fn prepare(lineage: &str, files: &Value) -> Value {
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let owned = |mode: u32| json!({"uid": uid, "gid": gid, "mode": mode});
+    json!({
+        "verb": "prepare", "transaction": ID, "lineage": lineage, "number": 1,
+        "files": files, "keep": [1], "refuse_missing_names": false,
+        "attributes": {"directory": owned(0o755), "key": owned(0o600), "public": owned(0o644)},
+        "wishes": {"force": false, "adopt": false, "dry_run": false}
+    })
+}
+
+/// A request about that one.
+fn about_it(verb: &str) -> Value {
+    json!({"verb": verb, "transaction": ID})
+}
+
 #[test]
 fn no_caller_gets_more_time_than_a_conversation_has() {
     for (asked, gets) in [(0, 0), (5_000, 5), (u64::MAX, 15 * 60)] {
@@ -52,13 +76,7 @@ fn no_caller_gets_more_time_than_a_conversation_has() {
 
 #[test]
 fn a_lineage_that_is_not_the_callers_is_passed_over_and_its_own_are_served() {
-    let owned = |mode: u32| json!({"uid": 0, "gid": 0, "mode": mode});
-    let prepare = json!({
-        "verb": "prepare", "transaction": "0123456789abcdef0123456789abcdef", "lineage": "b", "number": 1,
-        "files": {"cert": "", "privkey": "", "chain": "", "fullchain": ""}, "keep": [1], "refuse_missing_names": false,
-        "attributes": {"directory": owned(0o755), "key": owned(0o600), "public": owned(0o644)},
-        "wishes": {"force": false, "adopt": false, "dry_run": false}
-    });
+    let prepare = prepare("b", &json!({"cert": "", "privkey": "", "chain": "", "fullchain": ""}));
     let said = answers(&["a"], &[json!({"verb": "compare", "lineages": ["a", "b"]}), prepare]);
     let not_its_own = "this key is not for the lineage b (--only)";
     let (gone, unknown) = (json!({"is": "gone"}), json!({"is": "unknown", "cause": not_its_own}));
@@ -99,4 +117,29 @@ fn nobody_asks_for_more_at_once_than_the_protocol_allows() {
         let said = answers(&[], &[serde_json::to_value(request).unwrap()]);
         assert_eq!(said[0]["cause"], "too many at once", "{said:?}");
     }
+}
+
+#[test]
+fn a_recall_does_not_wait_for_what_its_own_conversation_has_prepared() {
+    let offer = prepare("a", &serde_json::to_value(some_files()).unwrap());
+    let said = conversation(3_000, &[], &[offer, about_it("recall")]).0;
+    assert_eq!(said[0], json!({"answer": "prepared", "transaction": ID}));
+    assert_eq!(said[1]["cause"], "recall while a transaction is prepared", "{said:?}");
+}
+
+#[test]
+fn a_recall_is_told_how_it_ended_by_whom_the_lineage_is() {
+    let home = tempfile::tempdir().unwrap();
+    let offer = prepare("a", &serde_json::to_value(some_files()).unwrap());
+    let say = |only: &[&str], requests: &[Value]| conversation_in(home.path(), 20_000, only, requests).0;
+    let committed = say(&[], &[offer, about_it("commit")]).remove(1);
+    assert_eq!(committed["answer"], "concluded");
+    let never = Outcome::Pending { cause: "the transaction was never committed there".into() };
+    let never = json!({"answer": "concluded", "outcome": never});
+    assert_ne!(committed, never);
+    for (only, told) in [(&[][..], &committed), (&["a"], &committed), (&["b"], &never)] {
+        assert_eq!(say(only, &[about_it("recall")]), std::slice::from_ref(told), "{only:?}");
+    }
+    let other = json!({"verb": "recall", "transaction": "f".repeat(32)});
+    assert_eq!(say(&[], &[other]), [never]);
 }

@@ -1,7 +1,10 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
+use crate::model::bundle::tests::some_files;
 use crate::model::config::Config;
+use crate::model::outcome::Outcome;
+use crate::wire::message::{TransactionId, Wishes};
 
 fn node(home: &std::path::Path, wish: &str) -> Node {
     let text = format!("[node]\nname = \"web2\"\nletsencrypt = {home:?}\nstate = {home:?}\n{wish}");
@@ -43,4 +46,45 @@ fn who_may_write_the_key_is_judged_with_the_nodes_own_wish_for_it() {
     // A wish that would let in whom the wire names.
     let refused = found("key_mode = \"0660\"\n", 0o640).unwrap_err();
     assert!(refused.contains(&format!("node.key_mode 0660 would let group {stranger}, ")), "{refused}");
+}
+
+#[test]
+fn only_what_was_written_here_and_is_not_in_use_is_written_over() {
+    let home = tempfile::tempdir().unwrap();
+    let node = node(home.path(), "");
+    let own = node.letsencrypt().stat_self().unwrap();
+    let like = |mode| Ownership { uid: own.uid, gid: own.gid, mode };
+    let attributes = TreeAttributes { directory: like(0o755), key: like(0o600), public: like(0o644) };
+    let [first, second] = [1, 2].map(|number| number.try_into().unwrap());
+    let lineage = "a.example".parse().unwrap();
+    let archive = Archive::create(node.letsencrypt(), &lineage, attributes.directory).unwrap();
+    archive.write(second, &some_files(), &Part::ALL, &attributes).unwrap();
+    let request = Prepare {
+        transaction: TransactionId::random().unwrap(),
+        lineage,
+        number: second,
+        files: some_files(),
+        attributes,
+        keep: vec![second],
+        refuse_missing_names: false,
+        wishes: Wishes::default(),
+    };
+    let bundle = Bundle::check(request.files.clone(), jiff::Timestamp::now().as_second()).unwrap();
+    for (is_ours, before, is_taken) in [
+        (false, Before::Number(first), true),
+        (false, Before::Number(second), true),
+        (true, Before::Number(second), true),
+        (true, Before::Foreign, true),
+        (true, Before::Number(first), false),
+    ] {
+        let ours = if is_ours { vec![second] } else { Vec::new() };
+        written::set(node.state(), &request.lineage, &ours).unwrap();
+        match lacks(&node, &request, &bundle, before) {
+            Ok(Lacks { absent, torn }) => assert!(!is_taken && absent.is_empty() && torn == Part::ALL, "{before:?}"),
+            Err(Halt(outcome)) => {
+                assert!(is_taken, "{before:?}: {outcome}");
+                assert!(matches!(outcome, Outcome::Refused { step: Step::Tree, .. }), "{before:?}: {outcome}");
+            }
+        }
+    }
 }
