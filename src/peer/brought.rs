@@ -5,15 +5,14 @@ use std::path::Path;
 
 use crate::model::digest::Digest;
 use crate::model::names::LineageName;
-use crate::peer::memo;
+use crate::peer::memo::{self, Kind};
 
-const KIND: &str = "brought";
 /// Two years of renewals: whoever shows an older one has ended for good.
 const REMEMBERED: usize = 16;
 
 /// The leafs, the latest last. Without a record, or with a damaged one, there are none; a disk that does not say is an error.
 pub fn leafs(state: &Path, lineage: &LineageName) -> io::Result<Vec<Digest>> {
-    let text = memo::read(state, KIND, lineage.as_str())?;
+    let text = memo::read(state, Kind::Brought, lineage.as_str())?;
     Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
 }
 
@@ -30,7 +29,7 @@ pub fn note(state: &Path, lineage: &LineageName, new: impl IntoIterator<Item = D
         return Ok(());
     }
     leafs.drain(..leafs.len().saturating_sub(REMEMBERED));
-    memo::keep(state, KIND, lineage.as_str(), &serde_json::to_vec(&leafs)?)
+    memo::keep(state, Kind::Brought, lineage.as_str(), &serde_json::to_vec(&leafs)?)
 }
 
 #[cfg(test)]
@@ -48,7 +47,7 @@ mod tests {
         }
         let latest: Vec<_> = (1..=REMEMBERED).map(leaf).collect();
         assert_eq!(leafs(state.path(), &lineage).unwrap(), latest);
-        let record = state.path().join(KIND).join(lineage.as_str());
+        let record = state.path().join(Kind::Brought.directory()).join(lineage.as_str());
         std::fs::remove_file(&record).unwrap();
         std::fs::create_dir(&record).unwrap();
         assert!(leafs(state.path(), &lineage).is_err());

@@ -14,7 +14,7 @@ use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
 use crate::peer::joined::Joined;
 use crate::peer::journal::Journal;
-use crate::peer::live::{Live, LiveError};
+use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::probe::{self, Expectation};
 use crate::peer::service::Reload;
@@ -95,17 +95,8 @@ impl<'n> Ending<'n> {
 
     /// Whether the new tree is visible though the journal does not say that the switch had begun: a disk lost its word.
     pub fn is_switched(&self) -> io::Result<bool> {
-        let (before, to) = (self.intent().before, self.intent().to);
-        let Some((_, live)) = &self.trees else { return Ok(false) };
-        match before {
-            Before::Number(from) => Ok(from != to && live.shows_any(to)?),
-            // A tree that is taken over may have links of ours among others.
-            _ => match live.number() {
-                Ok(number) => Ok(number == Some(to)),
-                Err(LiveError::Foreign(..)) => Ok(false),
-                Err(LiveError::Io(error)) => Err(error),
-            },
-        }
+        let intent = self.intent();
+        self.trees.as_ref().map_or(Ok(false), |(_, live)| live.is_switched(intent.before, intent.to))
     }
 
     /// Makes what is staged visible. The journal must say so already.

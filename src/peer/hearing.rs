@@ -25,14 +25,8 @@ pub fn of_own(grant: &Grant, outcome: Outcome) -> Outcome {
     }
     let told = match outcome.clone() {
         Outcome::Applied { notes } => Outcome::Applied { notes: notes.into_iter().map(note).collect() },
-        Outcome::Refused { step: step @ Step::Recovery, .. } => Outcome::Refused { step, cause: OF_EARLIER.into() },
-        Outcome::RolledBack { step: step @ Step::Recovery, .. } => {
-            Outcome::RolledBack { step, cause: OF_EARLIER.into() }
-        }
-        Outcome::Refused { step, .. } if is_of_services(step) => Outcome::Refused { step, cause: OF_SERVICES.into() },
-        Outcome::RolledBack { step, .. } if is_of_services(step) => {
-            Outcome::RolledBack { step, cause: OF_SERVICES.into() }
-        }
+        Outcome::Refused { step, cause } => Outcome::Refused { step, cause: heard(step, cause) },
+        Outcome::RolledBack { step, cause } => Outcome::RolledBack { step, cause: heard(step, cause) },
         Outcome::Stuck { .. } => stuck(OF_STUCK),
         other => other,
     };
@@ -64,8 +58,12 @@ pub fn commands(grant: &Grant, service: &Service) -> String {
     format!("run the test and the reload of {}", service.name)
 }
 
-fn is_of_services(step: Step) -> bool {
-    matches!(step, Step::Baseline | Step::PreFlight | Step::Test | Step::Reload)
+fn heard(step: Step, cause: String) -> String {
+    match step {
+        Step::Recovery => OF_EARLIER.into(),
+        Step::Baseline | Step::PreFlight | Step::Test | Step::Reload => OF_SERVICES.into(),
+        _ => cause,
+    }
 }
 
 fn note(note: String) -> String {

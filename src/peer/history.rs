@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::names::LineageName;
 use crate::model::outcome::Outcome;
-use crate::peer::memo;
+use crate::peer::memo::{self, Kind};
 use crate::wire::message::TransactionId;
 
 /// A primary asks at once or not at all.
@@ -21,7 +21,6 @@ struct Entry {
     outcome: Outcome,
 }
 
-const KIND: &str = "outcomes";
 const NAME: &str = "last.json";
 
 /// How a transaction ended and of which lineage it was, if it is remembered. A damaged file is an empty one: it only answers questions.
@@ -34,9 +33,6 @@ pub fn recall(state_dir: &Path, transaction: &TransactionId) -> Option<(LineageN
 }
 
 /// Remembers how a transaction ended; durable when this returns. The caller holds the node's lock.
-///
-/// Killed on the way, it leaves a temporary file. The journal is still there then, so recovery
-/// comes by here again and takes it away.
 pub fn remember(
     state_dir: &Path,
     transaction: &TransactionId,
@@ -47,10 +43,10 @@ pub fn remember(
     entries.push(Entry { transaction: transaction.clone(), lineage: lineage.clone(), outcome: outcome.clone() });
     let excess = entries.len().saturating_sub(REMEMBERED);
     entries.drain(..excess);
-    memo::keep(state_dir, KIND, NAME, &serde_json::to_vec(&entries)?)
+    memo::keep(state_dir, Kind::Outcomes, NAME, &serde_json::to_vec(&entries)?)
 }
 
 fn read(state_dir: &Path) -> Vec<Entry> {
-    let text = memo::read(state_dir, KIND, NAME).ok().flatten().unwrap_or_default();
+    let text = memo::read(state_dir, Kind::Outcomes, NAME).ok().flatten().unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }

@@ -102,13 +102,6 @@ impl Live {
         }
     }
 
-    /// Whether any link of the visible directory shows a number.
-    pub fn shows_any(&self, number: Number) -> io::Result<bool> {
-        let Some(dir) = self.dir.open_if_there(self.lineage.as_str())? else { return Ok(false) };
-        let links = Part::ALL.iter().filter_map(|part| Some((*part, dir.read_link(part.link()).ok()?)));
-        Ok(links.into_iter().any(|(part, target)| self.number_in(part, &target) == Some(number)))
-    }
-
     fn number_in(&self, part: Part, target: &Path) -> Option<Number> {
         let file = target.to_str()?.strip_prefix(&format!("../../archive/{}/", self.lineage))?;
         Part::of_file(file).filter(|(of, _)| *of == part).map(|(_, number)| number)
@@ -145,6 +138,19 @@ impl Live {
         self.dir.sync()
     }
 
+    /// Whether `switch` made the new directory the visible one, or made a part of it so.
+    pub fn is_switched(&self, before: Before, to: Number) -> io::Result<bool> {
+        let visible = self.lineage.as_str();
+        let Before::Number(from) = before else {
+            // A tree that is taken over may have links of ours among others.
+            return Ok(before != Before::Certbot && self.shows(visible, to)?);
+        };
+        let Some(dir) = self.dir.open_if_there(visible)? else { return Ok(false) };
+        let shows_new =
+            |part: Part| dir.read_link(part.link()).is_ok_and(|link| self.number_in(part, &link) == Some(to));
+        Ok(from != to && Part::ALL.into_iter().any(shows_new))
+    }
+
     /// Makes the old directory the visible one again, whatever a crash or `switch` left. It may be repeated until
     /// `discard` begins.
     ///
@@ -152,25 +158,29 @@ impl Live {
     /// may have put a file beside our links in the meantime.
     pub fn undo(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<()> {
         let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
-        // A disk that does not say is no answer: what is exchanged once too often is the new one again.
-        let shows = |name: &str, which: Number| match self.number_of(name) {
-            Ok(number) => Ok(number == Some(which)),
-            Err(LiveError::Foreign(..)) => Ok(false),
-            Err(LiveError::Io(error)) => Err(error),
-        };
         match before {
             Before::Certbot => return Ok(()),
             Before::Nothing if !self.dir.exists(&stage)? && self.dir.exists(visible)? => {
                 self.dir.rename_noreplace(visible, &stage)?;
             }
             // Without anything under the stage's name this is an error: there is nothing to go back to.
-            Before::Foreign if !shows(&stage, to)? => self.exchange(&stage, visible)?,
+            Before::Foreign if !self.shows(&stage, to)? => self.exchange(&stage, visible)?,
             Before::Nothing | Before::Foreign => {}
-            Before::Number(from) if shows(visible, from)? => {}
-            Before::Number(from) if shows(&stage, from)? => self.exchange(&stage, visible)?,
+            Before::Number(from) if self.shows(visible, from)? => {}
+            Before::Number(from) if self.shows(&stage, from)? => self.exchange(&stage, visible)?,
             Before::Number(from) => self.relink(from)?,
         }
         self.dir.sync()
+    }
+
+    /// Whether a directory shows this number in full. A disk that does not say is no answer: what is exchanged once too often
+    /// is the new one again.
+    fn shows(&self, name: &str, number: Number) -> io::Result<bool> {
+        match self.number_of(name) {
+            Ok(shown) => Ok(shown == Some(number)),
+            Err(LiveError::Foreign(..)) => Ok(false),
+            Err(LiveError::Io(error)) => Err(error),
+        }
     }
 
     fn exchange(&self, stage: &str, visible: &str) -> io::Result<()> {

@@ -20,19 +20,18 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
     memo::tidy(node.state());
     let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else { return Ok(None) };
     let state = journal.state();
-    let mut ending = Ending::of(node, journal).map_err(|error| Halt::refused(Step::Recovery, error.to_string()))?;
+    let unreadable = |error: io::Error| Halt::refused(Step::Recovery, error.to_string());
+    let mut ending = Ending::of(node, journal).map_err(unreadable)?;
     let (step, cause) = ending.journal.failure().unwrap_or_else(|| {
         (Step::Recovery, format!("an earlier run of transaction {} was cut off", ending.intent().transaction))
     });
-    let unreadable = |error: io::Error| Halt::refused(Step::Recovery, error.to_string());
-    if state.recovery() == Recovery::Discard && ending.is_switched().map_err(unreadable)? {
+    let mut due = state.recovery();
+    if due == Recovery::Discard && ending.is_switched().map_err(unreadable)? {
         // What is shown would be taken apart.
-        return match ending.journal.write(&Record::Switching) {
-            Ok(()) => Ok(Some(ending.undo(step, cause, Reload::Running))),
-            Err(error) => Err(Halt::refused(Step::Recovery, format!("{:#}", anyhow::Error::from(error)))),
-        };
+        ending.journal.write(&Record::Switching).map_err(|error| untrusted(node, error))?;
+        due = Recovery::Undo;
     }
-    Ok(match state.recovery() {
+    Ok(match due {
         Recovery::Nothing => None,
         Recovery::Discard => Some(ending.give_up(step, &cause).0),
         Recovery::Finish => Some(ending.finish(Vec::new())),

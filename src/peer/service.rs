@@ -1,5 +1,6 @@
 //! The services that use certificates on this node: test, reload, and see that the new leaf is served.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -99,12 +100,12 @@ pub fn settle(
     let mut told = services.to_vec();
     let mut expectations = expectations.to_vec();
     if reload == Reload::Running {
-        let mut places: Vec<_> = services.iter().flat_map(probe::places).collect();
-        places.extend(expectations.iter().map(|expectation| expectation.address));
-        places.sort_unstable();
-        places.dedup();
-        let up = probe::listening(&places, Deadline::after(LISTEN));
-        told.retain(|service| may_run(service, &up));
+        let places: Vec<_> = services.iter().map(probe::places).collect();
+        let expected = expectations.iter().map(|expectation| expectation.address);
+        let asked: BTreeSet<_> = places.iter().flatten().copied().chain(expected).collect();
+        let up = probe::listening(&Vec::from_iter(asked), Deadline::after(LISTEN));
+        let may_run = |(service, places): &(&Service, Vec<_>)| may_run(service, places, &up);
+        told = services.iter().zip(places).filter(may_run).map(|(service, _)| service.clone()).collect();
         expectations.retain(|expectation| up.contains(&expectation.address));
     }
     let took = test(&told)?;
@@ -114,7 +115,7 @@ pub fn settle(
             let places = probe::places(service);
             let expected = || expectations.iter().any(|expectation| places.contains(&expectation.address));
             let up = || probe::listening(&places, Deadline::after(LISTEN));
-            if reload == Reload::All && (expected() || may_run(service, &up())) {
+            if reload == Reload::All && (expected() || may_run(service, &places, &up())) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
             row = UNTOLD + took * RELOAD_PER_TEST;
@@ -133,9 +134,9 @@ pub fn settle(
     Ok(notes)
 }
 
-/// Whether a service may be running: something listens, or that cannot be seen.
-fn may_run(service: &Service, up: &[SocketAddr]) -> bool {
-    service.probe.is_empty() || probe::places(service).iter().any(|place| up.contains(place))
+/// Whether a service may be running: something listens at one of its places, or that cannot be seen.
+fn may_run(service: &Service, places: &[SocketAddr], up: &[SocketAddr]) -> bool {
+    service.probe.is_empty() || places.iter().any(|place| up.contains(place))
 }
 
 fn told(shown: &Shown) -> String {

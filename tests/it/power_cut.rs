@@ -164,6 +164,7 @@ impl Bench {
             (format!("{TREE}/live"), &["README", NAME][..]),
             (format!("{TREE}/archive"), &[NAME]),
             (STATE.to_owned(), &["brought", "outcomes", "transaction.lock", "written"]),
+            (format!("{STATE}/brought"), &[NAME]),
             (format!("{STATE}/outcomes"), &["last.json"]),
             (format!("{STATE}/written"), &[NAME]),
         ] {

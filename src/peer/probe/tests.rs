@@ -38,6 +38,14 @@ fn server(key: &PKey<Private>, certificate: &X509) -> SslContext {
     builder.build()
 }
 
+/// A server for each of two certificates, and their leafs.
+fn old_and_new() -> ([SslContext; 2], [Digest; 2]) {
+    let keys = [key(), key()];
+    let certificates = [certificate(&keys[0]), certificate(&keys[1])];
+    let contexts = [server(&keys[0], &certificates[0]), server(&keys[1], &certificates[1])];
+    (contexts, certificates.map(|certificate| Digest::of(&certificate.to_der().unwrap())))
+}
+
 fn expected(listener: &TcpListener) -> Expectation {
     Expectation { address: listener.local_addr().unwrap(), name: "a.example".parse().unwrap() }
 }
@@ -48,12 +56,9 @@ fn seconds(seconds: u64) -> Deadline {
 
 #[test]
 fn one_old_leaf_between_new_ones_begins_the_row_anew() {
-    let (old_key, new_key) = (key(), key());
-    let (old, new) = (certificate(&old_key), certificate(&new_key));
-    let contexts = [server(&old_key, &old), server(&new_key, &new)];
+    let (contexts, [_, new]) = old_and_new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = expected(&listener);
-    let leaf = Digest::of(&new.to_der().unwrap());
     // Two old workers still answer: the second of them after two matches.
     let shows = [0, 1, 1, 0, 1, 1, 1];
     let serving = thread::spawn(move || {
@@ -62,7 +67,7 @@ fn one_old_leaf_between_new_ones_begins_the_row_anew() {
             _ = Ssl::new(&contexts[which]).unwrap().accept(stream);
         }
     });
-    assert_eq!(wait_for(&[place], leaf, Duration::ZERO, seconds(20)), Ok(()));
+    assert_eq!(wait_for(&[place], new, Duration::ZERO, seconds(20)), Ok(()));
     // It ends only when every one of the seven was asked for.
     let asked = Instant::now();
     while !serving.is_finished() && asked.elapsed() < Duration::from_secs(5) {
@@ -153,9 +158,7 @@ fn what_was_seen_is_told_though_the_last_look_was_cut_short() {
 
 #[test]
 fn old_workers_of_a_service_that_cannot_be_told_to_go_back_are_not_taken_for_the_way_back() {
-    let (old_key, new_key) = (key(), key());
-    let (old, new) = (certificate(&old_key), certificate(&new_key));
-    let contexts = [server(&old_key, &old), server(&new_key, &new)];
+    let (contexts, [old, _]) = old_and_new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = expected(&listener);
     thread::spawn(move || {
@@ -170,7 +173,6 @@ fn old_workers_of_a_service_that_cannot_be_told_to_go_back_are_not_taken_for_the
         place.address
     );
     let config = Config::parse(&text, std::path::Path::new("test.toml")).unwrap();
-    let leaf = Digest::of(&old.to_der().unwrap());
-    let settled = service::settle(&config.services, &[place], leaf, service::Reload::Back);
+    let settled = service::settle(&config.services, &[place], old, service::Reload::Back);
     assert!(settled.is_err_and(|unwilling| unwilling.cause.contains("still another certificate")));
 }
