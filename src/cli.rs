@@ -1,10 +1,8 @@
 //! The command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::model::challenge::Thumbprint;
@@ -188,51 +186,4 @@ pub struct Receive {
     /// Let `resync --force` take this node a step back: to an older certificate, one it does not trust, one for other names.
     #[arg(long)]
     pub allow_force: bool,
-}
-
-/// Prints what is wrong with a command line, or the help that was asked for, and gives the exit code.
-pub fn refused(error: &clap::Error, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    // A reader that is gone is no failure.
-    _ = error.print();
-    ExitCode::from(code(error, arguments))
-}
-
-/// clap's own codes, but for `check`: monitoring would take its 2 for critical, and unknown is 3.
-fn code(error: &clap::Error, arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let is_check = || {
-        let read = Cli::command().ignore_errors(true).try_get_matches_from(arguments);
-        read.is_ok_and(|matches| matches.subcommand_name() == Some("check"))
-    };
-    match u8::try_from(error.exit_code()).unwrap_or(2) {
-        0 => 0,
-        _ if is_check() => 3,
-        usage => usage,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_command_line_of_check_is_unknown_to_monitoring_and_of_others_a_usage_error() {
-        for (words, wanted) in [
-            ("check --warning", 3),
-            ("check --warning soon", 3),
-            ("check --bogus", 3),
-            ("check ../../etc", 3),
-            ("--log /dev/null check --bogus", 3),
-            ("check --help", 0),
-            ("--version", 0),
-            ("status --bogus", 2),
-            ("resync --peer check --bogus", 2),
-            ("rehearse check --bogus", 2),
-            ("checks", 2),
-            ("", 2),
-        ] {
-            let arguments = || ["certcast"].into_iter().chain(words.split_whitespace()).map(OsString::from);
-            let error = Cli::try_parse_from(arguments()).unwrap_err();
-            assert_eq!(code(&error, arguments()), wanted, "{words}");
-        }
-    }
 }

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use certcast::cli::{self, Cli};
+use certcast::cli::Cli;
 use certcast::command;
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return cli::refused(&error, std::env::args_os()),
+        Err(error) => return command::misuse::report(&error, std::env::args_os()),
     };
     match command::run(&cli) {
         Ok(code) => code,

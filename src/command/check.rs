@@ -30,18 +30,25 @@ pub enum Verdict {
 
 /// Monitoring cuts a long line off, and with it what stands at its end: the performance data.
 const SHOWN_AT_MOST: usize = 10;
-/// How much of each is shown, in characters, and in bytes where those are several.
-const TROUBLE_AT_MOST: (usize, usize) = (150, 300);
+/// How much of each is shown.
+const CHARACTERS_AT_MOST: usize = 150;
+/// Monitoring counts bytes, and some characters have several.
+const BYTES_AT_MOST: usize = 300;
 
 /// Never fails otherwise than by its verdict.
 pub fn run(config_path: &Path, arguments: &Check) -> Verdict {
     match try_run(config_path, arguments) {
         Ok(verdict) => verdict,
         Err(failure) => {
-            report::line(&format!("CERTCAST UNKNOWN - {}", plain(&failure.text())));
+            unknown(&failure.text());
             Verdict::Unknown
         }
     }
+}
+
+/// Says why nothing is known, where monitoring looks for it.
+pub fn unknown(why: &str) {
+    report::line(&format!("CERTCAST UNKNOWN - {}", plain(why)));
 }
 
 fn try_run(config_path: &Path, arguments: &Check) -> Result<Verdict, Failure> {
@@ -132,8 +139,8 @@ fn plain(words: &str) -> String {
 }
 
 fn capped(words: &str) -> String {
-    let (most, bytes) = TROUBLE_AT_MOST;
-    let is_beyond = |(shown, (at, c)): &(usize, (usize, char))| *shown == most || at + c.len_utf8() > bytes;
+    let is_beyond =
+        |(shown, (at, c)): &(usize, (usize, char))| *shown == CHARACTERS_AT_MOST || at + c.len_utf8() > BYTES_AT_MOST;
     match words.char_indices().enumerate().find(is_beyond) {
         None => words.to_owned(),
         Some((_, (end, _))) => format!("{}…", &words[..end]),

@@ -8,6 +8,7 @@ mod documents;
 pub mod failure;
 mod logging;
 mod metrics;
+pub mod misuse;
 mod receive;
 mod recover;
 mod rehearse;
