@@ -17,7 +17,6 @@ use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509StoreContextRef};
 
 use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part};
-use crate::model::certificate::Leaf;
 use crate::model::claims::Claims;
 use crate::model::names::LineageName;
 use crate::peer::archive::Archive;
@@ -122,11 +121,18 @@ fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
         Err(error) => Err(error),
     };
     let whole = read(Part::Fullchain)?;
-    if whole.as_deref().is_some_and(|chain| Leaf::read(chain).is_ok()) {
+    if whole.as_deref().is_some_and(is_whole) {
         return Ok(whole);
     }
     let Some(cert) = read(Part::Cert)? else { return Ok(whole) };
-    Ok(Some(cert + &read(Part::Chain)?.unwrap_or_default()))
+    // Pasted by hand, its last line may have no end.
+    Ok(Some(cert + "\n" + &read(Part::Chain)?.unwrap_or_default()))
+}
+
+/// Whether no certificate of a text is torn. Somebody may keep the key in the same file.
+fn is_whole(pem: &str) -> bool {
+    let begun = pem.matches("-----BEGIN CERTIFICATE-----").count();
+    begun > 0 && X509::stack_from_pem(pem.as_bytes()).is_ok_and(|certificates| certificates.len() == begun)
 }
 
 /// The other lineages that are installed here.
@@ -203,4 +209,36 @@ fn unusable(store: &Path, error: &ErrorStack) -> String {
     format!(
         "the CA store {store} cannot be read: {why}; make it anew with 'update-ca-certificates' or 'update-ca-trust'"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::bundle::PemFiles;
+    use crate::model::config::Config;
+
+    #[test]
+    fn a_chain_in_two_files_is_read_as_one_and_a_whole_one_is_taken_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let text = format!("[node]\nname = \"web2\"\nletsencrypt = {0:?}\nstate = {0:?}\n", home.path());
+        let node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
+        let lineage: LineageName = "a.example".parse().unwrap();
+        let live = home.path().join("live/a.example");
+        fs::create_dir_all(&live).unwrap();
+        let PemFiles { cert, privkey, chain, fullchain } = crate::model::bundle::tests::some_files();
+        let chain_of = || chain_of(&node, &lineage).unwrap().unwrap();
+        let certificates = |pem: &str| X509::stack_from_pem(pem.as_bytes()).map_or(0, |found| found.len());
+        // Without an end of its last line.
+        fs::write(live.join("cert.pem"), cert.trim_end()).unwrap();
+        fs::write(live.join("chain.pem"), &chain).unwrap();
+        assert_eq!(certificates(&chain_of()), certificates(&fullchain));
+        fs::write(live.join("fullchain.pem"), &fullchain[..fullchain.len() - 40]).unwrap();
+        assert_eq!(certificates(&chain_of()), certificates(&fullchain), "of a torn one the two files are left");
+        let with_key = format!("{fullchain}{}", *privkey);
+        fs::write(live.join("fullchain.pem"), &with_key).unwrap();
+        fs::remove_file(live.join("chain.pem")).unwrap();
+        assert_eq!(chain_of(), with_key);
+    }
 }
