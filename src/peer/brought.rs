@@ -7,7 +7,7 @@ use crate::model::digest::Digest;
 use crate::model::names::LineageName;
 use crate::peer::memo::{self, Kind};
 
-/// Two years of renewals: whoever shows an older one has ended for good.
+/// Whoever shows an older one is so far behind that its certificate has expired.
 const REMEMBERED: usize = 16;
 
 /// The leafs, the latest last. Without a record, or with a damaged one, there are none; a disk that does not say is an error.
@@ -21,9 +21,8 @@ pub fn note(state: &Path, lineage: &LineageName, new: impl IntoIterator<Item = D
     let known = leafs(state, lineage)?;
     let mut leafs = known.clone();
     for leaf in new {
-        if !leafs.contains(&leaf) {
-            leafs.push(leaf);
-        }
+        leafs.retain(|known| *known != leaf);
+        leafs.push(leaf);
     }
     if leafs == known {
         return Ok(());
@@ -45,8 +44,11 @@ mod tests {
         for number in 1..=REMEMBERED {
             note(state.path(), &lineage, [leaf(number - 1), leaf(number)]).unwrap();
         }
-        let latest: Vec<_> = (1..=REMEMBERED).map(leaf).collect();
+        let mut latest: Vec<_> = (1..=REMEMBERED).map(leaf).collect();
         assert_eq!(leafs(state.path(), &lineage).unwrap(), latest);
+        note(state.path(), &lineage, [leaf(1)]).unwrap();
+        latest.rotate_left(1);
+        assert_eq!(leafs(state.path(), &lineage).unwrap(), latest, "an old one that is back is the latest");
         let record = state.path().join(Kind::Brought.directory()).join(lineage.as_str());
         std::fs::remove_file(&record).unwrap();
         std::fs::create_dir(&record).unwrap();
