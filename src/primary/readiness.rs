@@ -64,8 +64,12 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
     let asked = targets::targets(config, &fleet, &failed, &mut warnings);
-    if asked.is_empty() && !targets::are_all_left_out(config, &fleet, &failed) && complaints.is_empty() {
-        complaints.push("nobody was asked for the challenge, so nothing is proven; set node.addresses".into());
+    if asked.is_empty() && !targets::all_are_known(&fleet, &failed) && complaints.is_empty() {
+        complaints.push(
+            "nobody was asked for the challenge, so nothing is proven; set node.addresses, and \
+             challenge.prove_at for those that this machine cannot reach"
+                .into(),
+        );
     }
     complaints.extend(proof::summary(&proof::prove(challenges, &asked, deadline)));
     Ok(Readiness { complaints, warnings, asked })

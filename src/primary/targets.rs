@@ -23,12 +23,10 @@ pub fn targets(config: &Config, fleet: &Fleet, failed: &[&NodeName], warnings: &
     public.into_iter().filter_map(|target| reachable(config, target, warnings)).collect()
 }
 
-/// Whether nobody is asked because the configuration says so of every one: those that failed before left aside.
-pub fn are_all_left_out(config: &Config, fleet: &Fleet, failed: &[&NodeName]) -> bool {
-    let is_left_out = |ip: &IpAddr| matches!(config.challenge.prove_at.get(&ip.to_canonical()), Some(None));
-    let mut published = fleet.all().filter(|member| !failed.contains(&&member.name));
-    published.all(|member| !member.addresses.is_empty() && member.addresses.iter().all(is_left_out))
-        && config.challenge.fronts.iter().all(is_left_out)
+/// Whether it is known where each node is reached, those that failed before left aside. Where it is and nobody is to be
+/// asked, the configuration says so of every one.
+pub fn all_are_known(fleet: &Fleet, failed: &[&NodeName]) -> bool {
+    fleet.all().all(|member| failed.contains(&&member.name) || !member.addresses.is_empty())
 }
 
 fn reachable(config: &Config, target: Target, warnings: &mut Vec<String>) -> Option<Target> {
@@ -56,7 +54,8 @@ mod tests {
 
     #[test]
     fn one_address_that_is_not_to_be_proven_speaks_for_no_other() {
-        let are_all_left_out = |own: &str, fronts: &str, nowhere: &str, failed: &[&NodeName]| {
+        // Whether nobody is asked, and whether the configuration says so.
+        let asks_nobody = |own: &str, fronts: &str, nowhere: &str, failed: &[&NodeName]| {
             let nowhere: Vec<_> = nowhere.split_whitespace().map(|ip| format!("{ip:?} = \"nowhere\"")).collect();
             let text = format!(
                 "[node]\nname = \"web1\"\nwebroot = \"/var/www/html\"\naddresses = {own}\n\
@@ -69,15 +68,15 @@ mod tests {
             let mut fleet = Fleet::of(&config, path).unwrap();
             // None given would be guessed.
             fleet.own.addresses = config.node.addresses.clone();
-            are_all_left_out(&config, &fleet, failed)
+            (targets(&config, &fleet, failed, &mut Vec::new()).is_empty(), all_are_known(&fleet, failed))
         };
         let own = "[\"192.0.2.1\"]";
-        assert!(are_all_left_out(own, "[]", "192.0.2.1 192.0.2.2", &[]));
-        assert!(!are_all_left_out(own, "[]", "192.0.2.2", &[]));
-        assert!(!are_all_left_out(own, "[]", "198.51.100.9", &[]), "nobody's address");
-        assert!(!are_all_left_out("[]", "[]", "192.0.2.2", &[]), "where this node is reached is not known");
-        assert!(!are_all_left_out(own, "[\"192.0.2.9\"]", "192.0.2.1 192.0.2.2", &[]));
+        assert_eq!(asks_nobody(own, "[]", "192.0.2.1 192.0.2.2", &[]), (true, true));
+        assert_eq!(asks_nobody(own, "[]", "192.0.2.2", &[]), (false, true));
+        assert_eq!(asks_nobody(own, "[]", "198.51.100.9", &[]), (false, true), "nobody's address");
+        assert_eq!(asks_nobody("[]", "[]", "192.0.2.2", &[]), (true, false), "where this node is reached is not known");
+        assert_eq!(asks_nobody(own, "[\"192.0.2.9\"]", "192.0.2.1 192.0.2.2", &[]), (false, true));
         let away = "web2".parse().unwrap();
-        assert!(are_all_left_out(own, "[]", "192.0.2.1", &[&away]), "a warning says that it is away");
+        assert_eq!(asks_nobody(own, "[]", "192.0.2.1", &[&away]), (true, true), "a warning says that it is away");
     }
 }
