@@ -46,11 +46,11 @@ pub fn run(config: &Path) -> Result<ExitCode, Failure> {
 fn held(is_open: bool, holder: &str) -> String {
     if is_open {
         return format!(
-            "not recovered now: a transaction is open here and another run holds the lock ({holder}); it is left to that \
-             run; if 'certcast status' on the primary does not say 'in line' after it, run 'certcast recover' again"
+            "not recovered now: {holder}, and a transaction is open; when that process has ended and 'certcast status' on \
+             the primary does not say 'in line', run 'certcast recover' again"
         );
     }
-    format!("another run holds the lock ({holder}) and no transaction is open here: nothing is to be recovered")
+    format!("{holder}; no transaction is open, so there is nothing to recover")
 }
 
 #[cfg(test)]
@@ -68,13 +68,13 @@ mod tests {
         let _lock = Lock::acquire(&home.path().join("transaction.lock"), Deadline::after(LOCK)).unwrap();
         let Err(Halt(Outcome::Pending { cause })) = node.lock(Deadline::after(LOCK / 10)) else { panic!() };
         let said = || held(Journal::is_there(node.state()), &cause);
-        assert!(said().ends_with(" and no transaction is open here: nothing is to be recovered"), "{}", said());
+        let begin = "another run holds the lock here: ";
+        let is_whole = |said: String| {
+            said.starts_with(begin) && said.ends_with("; no transaction is open, so there is nothing to recover")
+        };
+        assert!(is_whole(said()), "{}", said());
         std::fs::write(home.path().join("transaction.journal"), "").unwrap();
-        assert!(
-            said().starts_with("not recovered now: a transaction is open here and another run holds"),
-            "{}",
-            said()
-        );
+        assert!(said().starts_with(&format!("not recovered now: {begin}")), "{}", said());
         assert!(said().contains("transaction.lock is still locked by process "), "{}", said());
         assert_eq!(run(&file).unwrap(), ExitCode::Done, "a living one is no failure of the unit");
     }

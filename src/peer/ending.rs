@@ -18,7 +18,7 @@ use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::probe::{self, Expectation};
 use crate::peer::service::Reload;
-use crate::peer::state::{Before, Intent, Record, State};
+use crate::peer::state::{Before, Intent, Record, Recovery, State};
 use crate::peer::{history, service, settled, written};
 use crate::sys::dir::Dir;
 use crate::wire::message::TransactionId;
@@ -51,10 +51,9 @@ impl<'n> Ending<'n> {
             _ if intent.before == Before::Certbot => None,
             (Some(archive), Some(live)) => Some((archive, live)),
             _ if may_lack => None,
-            // Taken for undone, the new tree would stay when it comes back.
             _ => {
                 let (archive, live) = (Path::new("archive").join(intent.lineage.as_str()), Path::new("live"));
-                return Err(is_missing(&[&archive, live].map(|path| letsencrypt.path().join(path))));
+                return Err(missing(&journal, &[&archive, live].map(|path| letsencrypt.path().join(path))));
             }
         };
         let mut joined = Vec::new();
@@ -62,7 +61,7 @@ impl<'n> Ending<'n> {
             match Joined::open(&file.path) {
                 Ok(open) => joined.push((open, file.existed)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(is_missing(&[file.path.parent().unwrap_or(&file.path).to_owned()]));
+                    return Err(missing(&journal, &[file.path.parent().unwrap_or(&file.path).to_owned()]));
                 }
                 Err(error) => return Err(error),
             }
@@ -93,10 +92,17 @@ impl<'n> Ending<'n> {
         self.intent().tests_passed || self.overlay().len() == self.trees.iter().len() + self.joined.len()
     }
 
-    /// Whether the new tree is visible though the journal does not say that the switch had begun: a disk lost its word.
-    pub fn is_switched(&self) -> io::Result<bool> {
-        let intent = self.intent();
-        self.trees.as_ref().map_or(Ok(false), |(_, live)| live.is_switched(intent.before, intent.to))
+    /// The journal's last record, if the tree shows that a disk lost it: what was staged is neither made visible nor taken
+    /// apart before the journal says so.
+    pub fn lost_record(&self) -> io::Result<Option<Record>> {
+        let Some((_, live)) = &self.trees else { return Ok(None) };
+        let Intent { transaction, before, to, .. } = self.intent();
+        Ok(match self.journal.state() {
+            State::Staging if live.is_switched(*before, *to)? => Some(Record::Switching),
+            State::Switching if live.is_tidied(transaction, *before, *to)? => Some(Record::Confirmed),
+            State::Switching | State::Undoing if live.is_put_away(transaction, *before, *to)? => Some(Record::Undone),
+            _ => None,
+        })
     }
 
     /// Makes what is staged visible. The journal must say so already.
@@ -296,12 +302,19 @@ impl<'n> Ending<'n> {
     }
 }
 
-/// Taken for undone or done, what is in it would stay when it comes back.
-fn is_missing(needed: &[PathBuf]) -> io::Error {
+/// What an open transaction needs is not there. Were it ended without that, the wrong version would be back once it is mounted.
+fn missing(journal: &Journal, needed: &[PathBuf]) -> io::Error {
     let paths: Vec<_> = needed.iter().map(|path| path.to_string_lossy()).collect();
-    let make = pasteable(&[&["mkdir", "-p"], &paths.iter().map(AsRef::as_ref).collect::<Vec<_>>()[..]].concat());
+    let way_out = if journal.state().recovery() == Recovery::Undo {
+        // There is nothing to go back to.
+        let journal = journal.path().to_string_lossy();
+        format!("'{}', then 'certcast resync' on the primary", pasteable(&["mv", &journal, "/root/"]))
+    } else {
+        let words = [&["mkdir", "-p"], &paths.iter().map(AsRef::as_ref).collect::<Vec<_>>()[..]].concat();
+        format!("'{}', then 'certcast recover'", pasteable(&words))
+    };
     let why = format!(
-        "an open transaction needs {}: is it mounted? if it is gone for good: '{make}', then 'certcast recover'",
+        "an open transaction needs {}: is it mounted? if it is gone for good: {way_out}",
         paths.iter().map(|path| escaped(path)).collect::<Vec<_>>().join(" and ")
     );
     io::Error::new(ErrorKind::NotFound, why)

@@ -12,11 +12,10 @@ const OF_ANOTHER: &str = "an earlier transaction of another lineage has not ende
                           (--only): which and why is in this server's log alone, see 'journalctl -t certcast'";
 const OF_SERVICES: &str = "what the services say is in this server's log alone, see 'journalctl -t certcast': this key is \
                            for some lineages only (--only)";
-const OF_EARLIER: &str = "what an earlier transaction left here is in the way: what it is, and what the disk or the services \
-                          say, is in this server's log alone, see 'journalctl -t certcast': this key is for some lineages \
+const OF_EARLIER: &str = "an earlier run was cut off here, or what it left is in the way: what it is, and what the disk or the \
+                          services say, is in this server's log alone, see 'journalctl -t certcast': this key is for some lineages \
                           only (--only)";
-const OF_STUCK: &str = "neither the new nor the old certificate could be made to work: what the disk or the services say is \
-                        in this server's log alone, see 'journalctl -t certcast': this key is for some lineages only (--only)";
+const OF_STUCK: &str = "this server needs a person: what the disk or the services say is in this server's log alone, see 'journalctl -t certcast': this key is for some lineages only (--only)";
 
 /// The outcome of a transaction of the key's own.
 pub fn of_own(grant: &Grant, outcome: Outcome) -> Outcome {
@@ -89,11 +88,11 @@ mod tests {
             Outcome::RolledBack { step: Step::Recovery, cause: cause() },
         ];
         for said in earlier.map(told) {
-            assert!(said.contains(": what an earlier transaction left here is in the way: "), "{said}");
+            assert!(said.contains(": an earlier run was cut off here, or what it left is in the way: "), "{said}");
             assert!(!said.contains("shop.test"), "{said}");
         }
         let said = told(Outcome::Stuck { cause: cause(), remedy: vec!["shop.test".into()] });
-        assert!(said.starts_with("stuck: neither the new nor the old certificate could be made to work: "), "{said}");
+        assert!(said.starts_with("stuck: this server needs a person: "), "{said}");
         assert!(said.ends_with("; run there: certcast recover") && !said.contains("shop.test"), "{said}");
         let said = told(Outcome::RolledBack { step: Step::Reload, cause: cause() });
         assert!(said.contains(": what the services say is in this server's log alone"), "{said}");

@@ -104,7 +104,8 @@ impl Joined {
         let (visible, old) = (self.path(), self.dir.path().join(old));
         let (visible, old) = (escaped(&visible.to_string_lossy()), escaped(&old.to_string_lossy()));
         let why = format!(
-            "{visible} cannot go back: {old}, the copy of what it held before, is gone; put a copy of that there, then 'certcast recover'"
+            "{visible} cannot go back: {old}, the copy of what it held before, is gone; put the old content back under that \
+             name, then 'certcast recover'"
         );
         io::Error::new(io::ErrorKind::NotFound, why)
     }

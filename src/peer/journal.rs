@@ -100,6 +100,11 @@ impl Journal {
         }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the transaction stands.
     pub fn state(&self) -> State {
         self.state

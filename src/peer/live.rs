@@ -146,9 +146,33 @@ impl Live {
             return Ok(before != Before::Certbot && self.shows(visible, to)?);
         };
         let Some(dir) = self.dir.open_if_there(visible)? else { return Ok(false) };
-        let shows_new =
-            |part: Part| dir.read_link(part.link()).is_ok_and(|link| self.number_in(part, &link) == Some(to));
-        Ok(from != to && Part::ALL.into_iter().any(shows_new))
+        for part in Part::ALL {
+            match dir.read_link(part.link()) {
+                Ok(link) if from != to && self.number_in(part, &link) == Some(to) => return Ok(true),
+                // There is none, or it is no link.
+                Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether what `switch` put under the stage's name is gone from there and the new directory is the visible one.
+    pub fn is_tidied(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<bool> {
+        Ok(before.is_replaced(to)
+            && !self.dir.exists(self.stage_name(transaction))?
+            && self.shows(self.lineage.as_str(), to)?)
+    }
+
+    /// Whether what was staged is taken apart, all of it or a part, and the new directory is not the visible one.
+    pub fn is_put_away(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<bool> {
+        let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
+        if !before.is_replaced(to) || !self.dir.exists(visible)? || self.shows(visible, to)? {
+            return Ok(false);
+        }
+        Ok(!self.dir.exists(&stage)? || (self.is_ours(&stage, |number| number == to)? && !self.shows(&stage, to)?))
     }
 
     /// Makes the old directory the visible one again, whatever a crash or `switch` left. It may be repeated until
@@ -209,7 +233,7 @@ impl Live {
         if !self.dir.exists(&stage)? {
             return Ok(None);
         }
-        if !self.is_ours(&stage)? {
+        if !self.is_ours(&stage, |_| true)? {
             return self.keep(transaction);
         }
         self.dir.remove_tree(&stage)?;
@@ -228,8 +252,8 @@ impl Live {
         Ok(Some(self.dir.path().join(backup)))
     }
 
-    /// Whether a directory holds only what `stage` and `relink` make, all of it or a part.
-    fn is_ours(&self, name: &str) -> io::Result<bool> {
+    /// Whether a directory holds only what `stage` and `relink` make for such numbers, all of it or a part.
+    fn is_ours(&self, name: &str, of: impl Fn(Number) -> bool) -> io::Result<bool> {
         // Somebody's link to a directory was taken over.
         if self.dir.stat(name)?.kind != Kind::Directory {
             return Ok(false);
@@ -238,7 +262,8 @@ impl Live {
         for entry in dir.entries()? {
             let entry = entry.to_string_lossy();
             let part = Part::ALL.into_iter().find(|part| part.link() == entry);
-            let links = |part| dir.read_link(&*entry).is_ok_and(|target| self.number_in(part, &target).is_some());
+            let links =
+                |part| dir.read_link(&*entry).is_ok_and(|target| self.number_in(part, &target).is_some_and(&of));
             if !(entry == "README" || entry.starts_with(".certcast-") || part.is_some_and(links)) {
                 return Ok(false);
             }

@@ -51,7 +51,7 @@ pub fn keep(state: &Path, kind: Kind, name: &str, content: &[u8]) -> io::Result<
     atomic::replace(&directory, name, content, &Attributes { mode: 0o600, owner: None })
 }
 
-/// Takes away what killed calls left: whoever takes the node's lock begins with this.
+/// Takes away what killed calls left. Recovery begins with this, under the node's lock.
 pub fn tidy(state: &Path) {
     let remove = |kind: Kind| match Dir::open(state)?.open_if_there(kind.directory())? {
         Some(directory) => atomic::remove_leftovers(&directory).map(drop),

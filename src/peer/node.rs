@@ -82,7 +82,7 @@ impl Node {
         match Lock::acquire(&self.state().join("transaction.lock"), deadline) {
             Ok(lock) => Ok(Held { _lock: lock }),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(Halt(Outcome::Pending { cause: format!("another transaction is under way here: {error}") }))
+                Err(Halt(Outcome::Pending { cause: format!("another run holds the lock here: {error}") }))
             }
             Err(error) => Err(error.into()),
         }

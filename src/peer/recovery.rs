@@ -10,7 +10,7 @@ use crate::peer::journal::{Journal, JournalError};
 use crate::peer::memo;
 use crate::peer::node::{Held, Node};
 use crate::peer::service::{self, Reload};
-use crate::peer::state::{Record, Recovery, State};
+use crate::peer::state::{Recovery, State};
 
 /// Looks at the journal and acts on it; `None` when there was nothing to do.
 ///
@@ -19,24 +19,23 @@ use crate::peer::state::{Record, Recovery, State};
 pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>, Halt> {
     memo::tidy(node.state());
     let Some(journal) = Journal::open(node.state()).map_err(|error| untrusted(node, error))? else { return Ok(None) };
-    let state = journal.state();
     let unreadable = |error: io::Error| Halt::refused(Step::Recovery, error.to_string());
     let mut ending = Ending::of(node, journal).map_err(unreadable)?;
     let (step, cause) = ending.journal.failure().unwrap_or_else(|| {
         (Step::Recovery, format!("an earlier run of transaction {} was cut off", ending.intent().transaction))
     });
-    let mut due = state.recovery();
-    if due == Recovery::Discard && ending.is_switched().map_err(unreadable)? {
-        // What is shown would be taken apart.
-        ending.journal.write(&Record::Switching).map_err(|error| untrusted(node, error))?;
-        due = Recovery::Undo;
+    if let Some(lost) = ending.lost_record().map_err(unreadable)? {
+        // Else what is shown would be taken apart, or what is gone would be missed.
+        ending.journal.write(&lost).map_err(|error| untrusted(node, error))?;
     }
-    Ok(match due {
+    Ok(match ending.journal.state().recovery() {
         Recovery::Nothing => None,
         Recovery::Discard => Some(ending.give_up(step, &cause).0),
         Recovery::Finish => Some(ending.finish(Vec::new())),
         Recovery::PutAway => Some(ending.put_away(step, cause)),
-        Recovery::Undo if state == State::Stuck && !retry && service::test(node.services()).is_err() => {
+        Recovery::Undo
+            if ending.journal.state() == State::Stuck && !retry && service::test(node.services()).is_err() =>
+        {
             let cause = format!("an earlier transaction is stuck and needs a person: {cause}");
             Some(Outcome::Stuck { cause, remedy: ending.remedy() })
         }

@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::model::config::Service;
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
@@ -18,7 +20,7 @@ const RELOAD_PER_TEST: u32 = 3;
 const PROBE_AT_LEAST: Duration = Duration::from_secs(10);
 /// Each place is asked several times, and very many of them take their time.
 const PROBE_PER_PLACE: Duration = Duration::from_millis(10);
-/// Whether a service is up is asked for so long; one that nobody came to counts as one that is.
+/// All places together are asked for so long whether anything listens; one that was not reached in time counts as one that does.
 const LISTEN: Duration = Duration::from_secs(10);
 /// Old workers of a service that took the new files, and could not be told to go back, show the old leaf for so long more
 /// than its new workers take to begin.
@@ -49,9 +51,16 @@ pub fn test(services: &[Service]) -> Result<Duration, Unwilling> {
 pub fn is_ill(service: &Service) -> bool {
     match Run::new(&service.test, Deadline::after(service.timeout)).run() {
         Ok(finished) => !finished.status.success(),
-        Err(RunError::Io { source, .. }) => source.kind() == io::ErrorKind::PermissionDenied,
+        Err(RunError::Io { source, .. }) => !is_passing(&source),
         Err(RunError::NotFound { .. } | RunError::Deadline { .. }) => true,
     }
+}
+
+/// Whether an error is of a disk or a kernel in need, and not of what was to be run.
+fn is_passing(error: &io::Error) -> bool {
+    use Errno::{EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ETXTBSY};
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    errno.is_some_and(|errno| [EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ETXTBSY].contains(&errno))
 }
 
 /// Where any of these leafs is served now for these names.
@@ -118,12 +127,14 @@ pub fn settle(
             if reload == Reload::All && (expected() || may_run(service, &places, &up())) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
-            row = UNTOLD + took * RELOAD_PER_TEST;
+            // One that is down has no old workers.
+            if reload != Reload::All {
+                row = UNTOLD + took * RELOAD_PER_TEST;
+            }
             notes.push(format!("installed, but {}{NOT_RELOADED}{cause}", service.name));
         }
     }
-    let many = PROBE_PER_PLACE * u32::try_from(expectations.len()).unwrap_or(u32::MAX);
-    let deadline = Deadline::after(PROBE_AT_LEAST.max(took * RELOAD_PER_TEST) + many);
+    let deadline = Deadline::after(time_to_show(took, row, expectations.len()));
     probe::wait_for(&expectations, leaf, row, deadline).map_err(|(place, shown)| Unwilling {
         step: Step::Probe,
         cause: format!("{} at {}: {}", place.name, place.address, self::told(&shown)),
@@ -132,6 +143,12 @@ pub fn settle(
         notes.push("not served here".into());
     }
     Ok(notes)
+}
+
+/// How long services whose tests took so long may take until so many places show the leaf, for such a row.
+fn time_to_show(tests: Duration, row: Duration, places: usize) -> Duration {
+    let many = PROBE_PER_PLACE * u32::try_from(places).unwrap_or(u32::MAX);
+    PROBE_AT_LEAST.max(tests * RELOAD_PER_TEST) + row + many
 }
 
 /// Whether a service may be running: something listens at one of its places, or that cannot be seen.
@@ -166,4 +183,24 @@ fn run(service: &Service, argv: &[String]) -> Result<Duration, String> {
 fn last_words(output: &str) -> String {
     let lines: Vec<_> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_more_time_than_the_row_that_it_is_to_show() {
+        for tests in [0, 1, 4, 60].map(Duration::from_secs) {
+            let row = UNTOLD + tests * RELOAD_PER_TEST;
+            assert!(time_to_show(tests, row, 1) >= row + PROBE_AT_LEAST, "{tests:?}");
+        }
+    }
+
+    #[test]
+    fn a_test_that_can_never_be_run_is_no_passing_fault() {
+        let is_passing = |errno: Errno| is_passing(&errno.into());
+        assert!(is_passing(Errno::EIO) && is_passing(Errno::ENOMEM) && is_passing(Errno::EAGAIN));
+        assert!(!is_passing(Errno::EACCES) && !is_passing(Errno::ENOEXEC) && !is_passing(Errno::E2BIG));
+    }
 }

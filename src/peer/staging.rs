@@ -97,8 +97,8 @@ fn attributes(node: &Node, asked: TreeAttributes) -> Result<TreeAttributes, Halt
 }
 
 /// The wire cannot give files away to whom it likes: owners, and groups that may write, are root, or those of certbot's
-/// directory here. A group that this node wishes for its keys is nobody else's choice, a mode that it wishes lets in whom the
-/// wire names.
+/// directory here. A group that this node's `key_group` names is this node's choice; with `key_mode` alone the group is
+/// still the wire's.
 fn check_owners(node: &Node, attributes: TreeAttributes) -> Result<(), Halt> {
     let Stat { uid: owner, gid: group, .. } = node.letsencrypt().stat_self()?;
     let TreeAttributes { directory, key, public } = attributes;

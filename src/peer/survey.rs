@@ -23,7 +23,7 @@ pub fn of(node: &Node, lineage: &LineageName, deadline: Deadline) -> Survey {
         tracing::warn!(%lineage, "cannot survey: {error}");
         presence = Presence::Unknown { cause: error.to_string() };
     };
-    // Without these an older version that a service shows, or that nobody was asked for any, would pass for well.
+    // Without the leaf no service is asked, and without the versions an older one is not known for one: neither is well.
     let leaf = baseline::installed_leaf(node, lineage).map_err(&mut unknown).ok().flatten();
     let versions = versions(node, lineage).map_err(unknown).unwrap_or_default();
     Survey {

@@ -56,7 +56,7 @@ fn the_line_and_the_code_say_how_bad_it_is() {
     assert_eq!(said.stdout(), "there is no lineage to compare\n", "{said}");
     let said = line(&check(&lab, &["--config", "/nowhere"]).exits(3));
     assert!(said.starts_with("CERTCAST UNKNOWN - /nowhere"), "{said}");
-    let said = line(&check(&lab, &["--bogus"]).exits(3));
+    let said = check(&lab, &["--bogus"]).exits(3).stdout();
     assert!(said.starts_with("CERTCAST UNKNOWN - ") && said.contains("--bogus"), "{said}");
 }
 

@@ -156,6 +156,16 @@ fn what_was_seen_is_told_though_the_last_look_was_cut_short() {
     assert_eq!(waited, Err((place, shown)));
 }
 
+fn services(text: &str) -> Vec<Service> {
+    let text = format!("[node]\nname = \"web2\"\n{text}");
+    Config::parse(&text, std::path::Path::new("test.toml")).unwrap().services
+}
+
+/// A service whose reload fails.
+fn deaf(place: &Expectation, test: &str) -> String {
+    format!("[[service]]\nname = \"deaf\"\ntest = {test}\nreload = [\"false\"]\nprobe = [\"{}\"]\n", place.address)
+}
+
 #[test]
 fn old_workers_of_a_service_that_cannot_be_told_to_go_back_are_not_taken_for_the_way_back() {
     let (contexts, [old, _]) = old_and_new();
@@ -168,11 +178,27 @@ fn old_workers_of_a_service_that_cannot_be_told_to_go_back_are_not_taken_for_the
             _ = Ssl::new(&contexts[usize::from(turn > MATCHES_IN_A_ROW)]).unwrap().accept(stream);
         }
     });
-    let text = format!(
-        "[node]\nname = \"web2\"\n[[service]]\nname = \"deaf\"\ntest = [\"true\"]\nreload = [\"false\"]\nprobe = [\"{}\"]\n",
-        place.address
-    );
-    let config = Config::parse(&text, std::path::Path::new("test.toml")).unwrap();
-    let settled = service::settle(&config.services, &[place], old, service::Reload::Back);
+    let services = services(&deaf(&place, "[\"sleep\", \"1\"]"));
+    let settled = service::settle(&services, &[place], old, service::Reload::Back);
     assert!(settled.is_err_and(|unwilling| unwilling.cause.contains("still another certificate")));
+}
+
+#[test]
+fn beside_a_service_that_is_down_the_others_are_seen_as_soon_as_without_it() {
+    let (contexts, [old, _]) = old_and_new();
+    let [up, down] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let (place, gone) = (expected(&up), expected(&down));
+    drop(down);
+    let (counted, count) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        while let Ok((stream, _)) = up.accept() {
+            counted.send(()).unwrap();
+            _ = Ssl::new(&contexts[0]).unwrap().accept(stream);
+        }
+    });
+    // A longer row would take many more looks.
+    let services = services(&deaf(&gone, "[\"sleep\", \"1\"]"));
+    let notes = service::settle(&services, &[place], old, service::Reload::All).unwrap();
+    assert!(notes[0].contains("deaf was not reloaded"), "{notes:?}");
+    assert_eq!(count.try_iter().count(), MATCHES_IN_A_ROW);
 }

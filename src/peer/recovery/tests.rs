@@ -254,11 +254,14 @@ impl World {
     }
 }
 
+/// All that is made before the switch.
+fn staged() -> Vec<Act> {
+    [&[Act::Begin], &[0, 1, 2, 3].map(Act::Archive)[..], &[Act::StageLive, Act::StageJoined]].concat()
+}
+
 /// The ways a transaction can go, each act by act.
 fn ways(before: Before) -> Vec<Vec<Act>> {
-    let archive = [0, 1, 2, 3].map(Act::Archive);
-    let staged =
-        [&[Act::Begin], &archive[..], &[Act::StageLive, Act::StageJoined, Act::Note(Line::Switching)]].concat();
+    let staged = [&staged()[..], &[Act::Note(Line::Switching)]].concat();
     let put_away =
         [Act::RemoveArchive, Act::Note(Line::Undone), Act::DiscardLiveInPart, Act::DiscardLive, Act::DiscardJoined];
     let ends: [&[Act]; 3] = [
@@ -271,7 +274,14 @@ fn ways(before: Before) -> Vec<Vec<Act>> {
         switches.extend((0..=4).map(|links| vec![Act::Relink(links)]));
         switches.push(vec![Act::Relink(4), Act::SwitchJoined]);
     }
-    let mut ways = vec![[&[Act::Begin], &archive[..], &[Act::StageLiveInPart]].concat()];
+    let mut ways = vec![vec![
+        Act::Begin,
+        Act::Archive(0),
+        Act::Archive(1),
+        Act::Archive(2),
+        Act::Archive(3),
+        Act::StageLiveInPart,
+    ]];
     for switch in switches {
         let is_whole = switch.contains(&Act::SwitchJoined);
         for end in ends {
@@ -284,14 +294,21 @@ fn ways(before: Before) -> Vec<Vec<Act>> {
     ways
 }
 
+/// Each state of each way, by the acts that lead to it.
+fn states(before: Before) -> BTreeSet<Vec<Act>> {
+    ways(before).iter().flat_map(|way| (1..=way.len()).map(|done| way[..done].to_vec())).collect()
+}
+
+fn cut(journal: &Path, length: u64) {
+    fs::File::options().write(true).open(journal).unwrap().set_len(length).unwrap();
+}
+
 #[test]
 fn every_state_of_every_way_recovers_whole_wherever_the_journals_last_line_is_cut() {
     let mut cases = 0;
     for before in [Before::Number(number(1)), Before::Nothing, Before::Foreign] {
         let old = (before != Before::Nothing).then_some(1);
-        let ways = ways(before);
-        let begins: BTreeSet<&[Act]> = ways.iter().flat_map(|way| (1..=way.len()).map(|done| &way[..done])).collect();
-        for acts in begins {
+        for acts in states(before) {
             let done = acts.len();
             let is_note = matches!(acts[done - 1], Act::Note(_) | Act::Begin);
             // Where the last act was a line, it may have been torn: at its begin, in it, before its newline.
@@ -303,14 +320,44 @@ fn every_state_of_every_way_recovers_whole_wherever_the_journals_last_line_is_cu
                 let length = fs::metadata(world.journal_path()).map_or(0, |metadata| metadata.len());
                 world.act(acts[done - 1]);
                 let whole = fs::metadata(world.journal_path()).unwrap().len();
-                let cut = [whole, length, u64::midpoint(length, whole), whole - 1][torn];
-                fs::File::options().write(true).open(world.journal_path()).unwrap().set_len(cut).unwrap();
+                let kept = [whole, length, u64::midpoint(length, whole), whole - 1][torn];
+                cut(&world.journal_path(), kept);
                 let noted = &acts[..if torn == 0 { done } else { done - 1 }];
                 let version = if noted.contains(&Act::Note(Line::Confirmed)) { Some(2) } else { old };
-                world.recovers_to(version, &format!("{acts:?}, the journal cut at {cut} of {whole}"));
+                world.recovers_to(version, &format!("{acts:?}, the journal cut at {kept} of {whole}"));
                 cases += 1;
             }
         }
     }
     assert!(cases > 200, "{cases}");
+}
+
+/// A disk that called durable what it had not written loses the last record, and not what was done after it.
+#[test]
+fn every_state_of_every_way_recovers_whole_though_the_last_record_is_lost() {
+    for before in [Before::Number(number(1)), Before::Nothing, Before::Foreign] {
+        let mut cases = 0;
+        for acts in states(before) {
+            let Some(last) = acts.iter().rposition(|act| matches!(act, Act::Note(_))) else { continue };
+            let mut world = World::new(before);
+            let mut kept = 0;
+            for (done, act) in acts.iter().enumerate() {
+                if done == last {
+                    kept = fs::metadata(world.journal_path()).unwrap().len();
+                }
+                world.act(*act);
+            }
+            cut(&world.journal_path(), kept);
+            // Where the old tree is still there, going back to it is as good.
+            let is_gone = acts[last] == Act::Note(Line::Confirmed) && acts.contains(&Act::DiscardLive);
+            let version = match before {
+                Before::Nothing => None,
+                _ if is_gone => Some(2),
+                _ => Some(1),
+            };
+            world.recovers_to(version, &format!("{acts:?} without its last record"));
+            cases += 1;
+        }
+        assert!(cases > 15, "{cases}");
+    }
 }

@@ -122,7 +122,7 @@ fn nobody_asks_for_more_at_once_than_the_protocol_allows() {
 #[test]
 fn a_recall_does_not_wait_for_what_its_own_conversation_has_prepared() {
     let offer = prepare("a", &serde_json::to_value(some_files()).unwrap());
-    let said = conversation(3_000, &[], &[offer, about_it("recall")]).0;
+    let said = conversation(20_000, &[], &[offer, about_it("recall")]).0;
     assert_eq!(said[0], json!({"answer": "prepared", "transaction": ID}));
     assert_eq!(said[1]["cause"], "recall while a transaction is prepared", "{said:?}");
 }

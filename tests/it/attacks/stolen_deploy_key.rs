@@ -295,7 +295,7 @@ fn conversations_that_never_end_hold_others_up_only_until_their_time_is_over() {
     lab.primary().set("deploy.budget", "3s");
     lab.primary().set("challenge.check_dns", false);
     let new = lab.issue(NAME, 1, &[NAME]);
-    lab.deploy(NAME).exits(3).says("another transaction is under way here");
+    lab.deploy(NAME).exits(3).says("another run holds the lock here");
     assert!(staged(), "he was there all the time");
     lab.primary().hooks().auth(&[NAME]).run();
     assert_eq!(peer.tokens(), [token(NAME)]);

@@ -19,7 +19,8 @@ const GATE: &str = "/etc/sweep/gate";
 
 /// Makes a host fit for [`run`].
 ///
-/// Another thread's child has the gate of the run before open until it execs: then there is an end of file and no line.
+/// A child that another thread has just forked holds the gate of the run before open until its exec. When that closes, `read`
+/// sees an end of file and no line, and asks again.
 pub fn prepare(host: &Host) {
     host.write(HELD, format!("#!/bin/sh\nuntil read _ <{GATE}; do :; done\nexec \"$@\"\n"));
     host.chmod(HELD, 0o755);
