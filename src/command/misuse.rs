@@ -25,11 +25,11 @@ fn code(error: &Error, arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let words: Vec<_> = arguments.into_iter().collect();
     let is_check = || {
         let read = Cli::command().ignore_errors(true).try_get_matches_from(&words).ok();
-        match read.as_ref().and_then(ArgMatches::subcommand_name) {
-            Some(command) => command == "check",
-            // clap reads no further than to an option that it does not know.
-            None => words.iter().any(|word| word == "check"),
-        }
+        // clap reads no further than to an option that it does not know.
+        let first =
+            || words.iter().find_map(|word| Cli::command().find_subcommand(word).map(|it| it.get_name().to_owned()));
+        let named = read.as_ref().and_then(ArgMatches::subcommand_name).map(str::to_owned);
+        named.or_else(first).is_some_and(|command| command == "check")
     };
     match error.exit_code() {
         0 => 0,
@@ -53,6 +53,7 @@ mod tests {
             ("check ../../etc", 3),
             ("--log /dev/null check --bogus", 3),
             ("--confg /dev/null check", 3),
+            ("--confg /dev/null rehearse check", 2),
             ("check --help", 0),
             ("--version", 0),
             ("status --bogus", 2),

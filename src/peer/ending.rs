@@ -1,13 +1,12 @@
 //! How a transaction ends: finished, undone, or given up; by the process that began it or by a later one.
 
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::model::bundle::Part;
 use crate::model::config::Service;
-use crate::model::escape::escaped;
 use crate::model::outcome::{Outcome, Step};
 use crate::model::pasteable::pasteable;
 use crate::peer::archive::Archive;
@@ -18,8 +17,8 @@ use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::probe::{self, Expectation};
 use crate::peer::service::Reload;
-use crate::peer::state::{Before, Intent, Record, Recovery, State};
-use crate::peer::{history, service, settled, written};
+use crate::peer::state::{Before, Intent, Record, State};
+use crate::peer::{history, missing, service, settled, written};
 use crate::sys::dir::Dir;
 use crate::wire::message::TransactionId;
 
@@ -51,17 +50,14 @@ impl<'n> Ending<'n> {
             _ if intent.before == Before::Certbot => None,
             (Some(archive), Some(live)) => Some((archive, live)),
             _ if may_lack => None,
-            _ => {
-                let (archive, live) = (Path::new("archive").join(intent.lineage.as_str()), Path::new("live"));
-                return Err(missing(&journal, &[&archive, live].map(|path| letsencrypt.path().join(path))));
-            }
+            _ => return Err(missing::tree(node, &journal)),
         };
         let mut joined = Vec::new();
         for file in &intent.joined {
             match Joined::open(&file.path) {
                 Ok(open) => joined.push((open, file.existed)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(missing(&journal, &[file.path.parent().unwrap_or(&file.path).to_owned()]));
+                    return Err(missing::directory(&file.path));
                 }
                 Err(error) => return Err(error),
             }
@@ -92,17 +88,10 @@ impl<'n> Ending<'n> {
         self.intent().tests_passed || self.overlay().len() == self.trees.iter().len() + self.joined.len()
     }
 
-    /// The journal's last record, if the tree shows that a disk lost it: what was staged is neither made visible nor taken
-    /// apart before the journal says so.
-    pub fn lost_record(&self) -> io::Result<Option<Record>> {
-        let Some((_, live)) = &self.trees else { return Ok(None) };
-        let Intent { transaction, before, to, .. } = self.intent();
-        Ok(match self.journal.state() {
-            State::Staging if live.is_switched(*before, *to)? => Some(Record::Switching),
-            State::Switching if live.is_tidied(transaction, *before, *to)? => Some(Record::Confirmed),
-            State::Switching | State::Undoing if live.is_put_away(transaction, *before, *to)? => Some(Record::Undone),
-            _ => None,
-        })
+    /// Whether the new tree is visible though the journal does not say that the switch had begun: a disk lost its word.
+    pub fn is_switched(&self) -> io::Result<bool> {
+        let Intent { before, to, .. } = self.intent();
+        self.trees.as_ref().map_or(Ok(false), |(_, live)| live.is_switched(*before, *to))
     }
 
     /// Makes what is staged visible. The journal must say so already.
@@ -202,7 +191,15 @@ impl<'n> Ending<'n> {
         for (joined, existed) in &self.joined {
             joined.undo(&intent.transaction, *existed)?;
         }
-        if let Some((_, live)) = &self.trees {
+        if let Some((archive, live)) = &self.trees {
+            // A disk that lost the last records makes it so: the links would lead nowhere.
+            if let Before::Number(from) = intent.before
+                && !live.has_stage(&intent.transaction)?
+                && archive.read(from)?.is_none()
+            {
+                let shown = live.path();
+                bail!("version {from}, to go back to, is not whole any more; {} stays as it is", shown.display());
+            }
             live.undo(&intent.transaction, intent.before, intent.to)?;
         }
         // Services that were ill before are not made well by the old tree; the others may have read the new one.
@@ -256,9 +253,15 @@ impl<'n> Ending<'n> {
     }
 
     /// Removes the archive files that were written: certbot would take the highest number in the archive for the current one.
+    /// What the visible links name stays, whoever made them.
     fn remove_written(&self) -> Result<()> {
         let intent = self.intent();
-        Ok(self.trees.iter().try_for_each(|(archive, _)| archive.remove(intent.to, &intent.writes))?)
+        let Some((archive, live)) = &self.trees else { return Ok(()) };
+        if intent.before != Before::Number(intent.to) && live.names(intent.to)? {
+            tracing::warn!("{} names version {}: its files are kept", live.path().display(), intent.to);
+            return Ok(());
+        }
+        Ok(archive.remove(intent.to, &intent.writes)?)
     }
 
     /// Removes what was staged, and what was written for it.
@@ -300,22 +303,4 @@ impl<'n> Ending<'n> {
         self.remember(outcome);
         Ok(self.journal.close()?)
     }
-}
-
-/// What an open transaction needs is not there. Were it ended without that, the wrong version would be back once it is mounted.
-fn missing(journal: &Journal, needed: &[PathBuf]) -> io::Error {
-    let paths: Vec<_> = needed.iter().map(|path| path.to_string_lossy()).collect();
-    let way_out = if journal.state().recovery() == Recovery::Undo {
-        // There is nothing to go back to.
-        let journal = journal.path().to_string_lossy();
-        format!("'{}', then 'certcast resync' on the primary", pasteable(&["mv", &journal, "/root/"]))
-    } else {
-        let words = [&["mkdir", "-p"], &paths.iter().map(AsRef::as_ref).collect::<Vec<_>>()[..]].concat();
-        format!("'{}', then 'certcast recover'", pasteable(&words))
-    };
-    let why = format!(
-        "an open transaction needs {}: is it mounted? if it is gone for good: {way_out}",
-        paths.iter().map(|path| escaped(path)).collect::<Vec<_>>().join(" and ")
-    );
-    io::Error::new(ErrorKind::NotFound, why)
 }

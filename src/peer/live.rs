@@ -140,15 +140,29 @@ impl Live {
 
     /// Whether `switch` made the new directory the visible one, or made a part of it so.
     pub fn is_switched(&self, before: Before, to: Number) -> io::Result<bool> {
-        let visible = self.lineage.as_str();
-        let Before::Number(from) = before else {
+        match before {
+            Before::Certbot => Ok(false),
+            Before::Number(from) => Ok(from != to && self.names(to)?),
             // A tree that is taken over may have links of ours among others.
-            return Ok(before != Before::Certbot && self.shows(visible, to)?);
-        };
-        let Some(dir) = self.dir.open_if_there(visible)? else { return Ok(false) };
+            Before::Nothing | Before::Foreign => self.shows(self.lineage.as_str(), to),
+        }
+    }
+
+    /// Whether anything is under the stage's name.
+    pub fn has_stage(&self, transaction: &TransactionId) -> io::Result<bool> {
+        self.dir.exists(self.stage_name(transaction))
+    }
+
+    /// Whether any link of the visible directory names this number.
+    pub fn names(&self, number: Number) -> io::Result<bool> {
+        let visible = self.lineage.as_str();
+        if !self.dir.exists(visible)? || self.dir.stat(visible)?.kind != Kind::Directory {
+            return Ok(false);
+        }
+        let dir = self.dir.open_beneath(visible)?;
         for part in Part::ALL {
             match dir.read_link(part.link()) {
-                Ok(link) if from != to && self.number_in(part, &link) == Some(to) => return Ok(true),
+                Ok(link) if self.number_in(part, &link) == Some(number) => return Ok(true),
                 // There is none, or it is no link.
                 Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
                     return Err(error);
@@ -157,22 +171,6 @@ impl Live {
             }
         }
         Ok(false)
-    }
-
-    /// Whether what `switch` put under the stage's name is gone from there and the new directory is the visible one.
-    pub fn is_tidied(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<bool> {
-        Ok(before.is_replaced(to)
-            && !self.dir.exists(self.stage_name(transaction))?
-            && self.shows(self.lineage.as_str(), to)?)
-    }
-
-    /// Whether what was staged is taken apart, all of it or a part, and the new directory is not the visible one.
-    pub fn is_put_away(&self, transaction: &TransactionId, before: Before, to: Number) -> io::Result<bool> {
-        let (stage, visible) = (self.stage_name(transaction), self.lineage.as_str());
-        if !before.is_replaced(to) || !self.dir.exists(visible)? || self.shows(visible, to)? {
-            return Ok(false);
-        }
-        Ok(!self.dir.exists(&stage)? || (self.is_ours(&stage, |number| number == to)? && !self.shows(&stage, to)?))
     }
 
     /// Makes the old directory the visible one again, whatever a crash or `switch` left. It may be repeated until
@@ -233,7 +231,7 @@ impl Live {
         if !self.dir.exists(&stage)? {
             return Ok(None);
         }
-        if !self.is_ours(&stage, |_| true)? {
+        if !self.is_ours(&stage)? {
             return self.keep(transaction);
         }
         self.dir.remove_tree(&stage)?;
@@ -252,8 +250,8 @@ impl Live {
         Ok(Some(self.dir.path().join(backup)))
     }
 
-    /// Whether a directory holds only what `stage` and `relink` make for such numbers, all of it or a part.
-    fn is_ours(&self, name: &str, of: impl Fn(Number) -> bool) -> io::Result<bool> {
+    /// Whether a directory holds only what `stage` and `relink` make, all of it or a part.
+    fn is_ours(&self, name: &str) -> io::Result<bool> {
         // Somebody's link to a directory was taken over.
         if self.dir.stat(name)?.kind != Kind::Directory {
             return Ok(false);
@@ -262,8 +260,7 @@ impl Live {
         for entry in dir.entries()? {
             let entry = entry.to_string_lossy();
             let part = Part::ALL.into_iter().find(|part| part.link() == entry);
-            let links =
-                |part| dir.read_link(&*entry).is_ok_and(|target| self.number_in(part, &target).is_some_and(&of));
+            let links = |part| dir.read_link(&*entry).is_ok_and(|target| self.number_in(part, &target).is_some());
             if !(entry == "README" || entry.starts_with(".certcast-") || part.is_some_and(links)) {
                 return Ok(false);
             }

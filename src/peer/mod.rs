@@ -15,6 +15,7 @@ pub mod journal;
 pub mod ledger;
 pub mod live;
 pub mod memo;
+pub mod missing;
 pub mod node;
 pub mod policy;
 pub mod preflight;

@@ -10,7 +10,7 @@ use crate::peer::journal::{Journal, JournalError};
 use crate::peer::memo;
 use crate::peer::node::{Held, Node};
 use crate::peer::service::{self, Reload};
-use crate::peer::state::{Recovery, State};
+use crate::peer::state::{Record, Recovery, State};
 
 /// Looks at the journal and acts on it; `None` when there was nothing to do.
 ///
@@ -24,9 +24,9 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
     let (step, cause) = ending.journal.failure().unwrap_or_else(|| {
         (Step::Recovery, format!("an earlier run of transaction {} was cut off", ending.intent().transaction))
     });
-    if let Some(lost) = ending.lost_record().map_err(unreadable)? {
-        // Else what is shown would be taken apart, or what is gone would be missed.
-        ending.journal.write(&lost).map_err(|error| untrusted(node, error))?;
+    if ending.journal.state() == State::Staging && ending.is_switched().map_err(unreadable)? {
+        // Else what is shown would be taken apart.
+        ending.journal.write(&Record::Switching).map_err(|error| untrusted(node, error))?;
     }
     Ok(match ending.journal.state().recovery() {
         Recovery::Nothing => None,

@@ -88,17 +88,6 @@ pub enum Before {
     Certbot,
 }
 
-impl Before {
-    /// Whether a switch to this number puts another tree aside. Where it does not, nothing on the disk tells how far it came.
-    pub fn is_replaced(self, to: Number) -> bool {
-        match self {
-            Before::Number(from) => from != to,
-            Before::Foreign => true,
-            Before::Nothing | Before::Certbot => false,
-        }
-    }
-}
-
 /// Where a transaction stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

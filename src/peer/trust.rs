@@ -120,13 +120,10 @@ fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     };
-    let whole = read(Part::Fullchain)?;
-    if whole.as_deref().is_some_and(is_whole) {
-        return Ok(whole);
-    }
-    let Some(cert) = read(Part::Cert)? else { return Ok(whole) };
-    // Pasted by hand, its last line may have no end.
-    Ok(Some(cert + "\n" + &read(Part::Chain)?.unwrap_or_default()))
+    let (whole, chain) = (read(Part::Fullchain)?, read(Part::Chain)?);
+    let leaf = if whole.as_deref().is_some_and(is_whole) { whole } else { read(Part::Cert)?.or(whole) };
+    // Pasted by hand, its last line may have no end; and a fullchain.pem may be the leaf alone.
+    Ok(leaf.map(|leaf| leaf + "\n" + &chain.filter(|chain| is_whole(chain)).unwrap_or_default()))
 }
 
 /// Whether no certificate of a text is torn. Somebody may keep the key in the same file.
@@ -239,6 +236,13 @@ mod tests {
         let with_key = format!("{fullchain}{}", *privkey);
         fs::write(live.join("fullchain.pem"), &with_key).unwrap();
         fs::remove_file(live.join("chain.pem")).unwrap();
-        assert_eq!(chain_of(), with_key);
+        assert_eq!(certificates(&chain_of()), certificates(&fullchain));
+        fs::write(live.join("fullchain.pem"), &cert).unwrap();
+        fs::write(live.join("chain.pem"), &chain).unwrap();
+        assert_eq!(
+            certificates(&chain_of()),
+            certificates(&fullchain),
+            "where the leaf is alone the chain is beside it"
+        );
     }
 }

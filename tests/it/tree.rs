@@ -123,6 +123,25 @@ fn a_failed_adoption_leaves_the_hand_made_tree_as_it_was() {
 }
 
 #[test]
+fn a_hand_made_tree_that_is_a_mount_point_is_not_taken_over_link_by_link() {
+    let lab = Lab::raise().hosts(2).up();
+    let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");
+    let by_hand = lab.bundle(&[NAME]);
+    peer.small_disk(live, "size=1m");
+    for (file, content) in by_hand.files() {
+        peer.write(&format!("{live}/{file}.pem"), content);
+    }
+    peer.mkdir("/etc/letsencrypt/archive");
+    peer.serve(NAME, &[NAME]);
+    peer.await_served(&lab, NAME, &by_hand);
+    let tree = peer.certificates();
+    lab.issue(NAME, 1, &[NAME]);
+    lab.resync(&["--adopt"]).exits(3).says("web2  www.site.test  rolled back after switch").says(live).says("busy");
+    assert_eq!(peer.certificates(), tree);
+    peer.serves(&lab, NAME, &by_hand);
+}
+
+#[test]
 fn what_somebody_dropped_into_the_new_tree_does_not_cost_the_hand_made_one() {
     let lab = Lab::raise().hosts(2).up();
     let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");

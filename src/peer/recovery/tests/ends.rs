@@ -246,16 +246,42 @@ fn a_lineage_that_a_person_removed_ends_with_the_command_that_the_message_gives(
     }
 }
 
-/// The disk lost what it had called durable.
 #[test]
-fn a_switch_whose_record_is_lost_is_undone_and_not_taken_apart() {
-    for before in [Before::Number(number(1)), Before::Nothing, Before::Foreign] {
-        let mut world = World::new(before);
-        for act in [&staged()[..], &[Act::Switch]].concat() {
-            world.act(act);
-        }
-        world.recovers_to((before != Before::Nothing).then_some(1), "the record of the switch is lost");
+fn a_version_whose_files_are_gone_is_not_gone_back_to() {
+    let mut world = World::new(Before::Number(number(1)));
+    let confirmed = [Act::Note(Line::Switching), Act::Switch, Act::DiscardLive];
+    [&staged()[..=4], &[Act::StageLive], &confirmed].concat().into_iter().for_each(|act| world.act(act));
+    world.archive().prune(number(1)).unwrap();
+    world.act(Act::StageJoined);
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let outcome = recover(&world.node, &held, true).unwrap();
+    assert!(
+        matches!(&outcome, Some(Outcome::Stuck { cause, .. }) if cause.contains("to go back to, is not whole")),
+        "{outcome:?}"
+    );
+    assert_eq!(world.live().number().unwrap(), Some(number(2)));
+    assert!(world.archive().read(number(2)).unwrap().is_some());
+}
+
+#[test]
+fn files_that_the_visible_links_name_stay_whoever_made_the_links() {
+    let mut world = World::new(Before::Number(number(1)));
+    for act in [&staged()[..], &[Act::Note(Line::Switching), Act::Switch, Act::Note(Line::Undoing)]].concat() {
+        world.act(act);
     }
+    world.act(Act::UndoJoined);
+    world.act(Act::UndoLive);
+    world.act(Act::Note(Line::Undone));
+    // Somebody made them so before the recovery.
+    for part in Part::ALL {
+        let link = world.live().path().join(part.link());
+        fs::remove_file(&link).unwrap();
+        symlink(format!("../../archive/a.example/{}", part.file(number(2))), link).unwrap();
+    }
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    recover(&world.node, &held, true).unwrap();
+    assert!(!world.journal_path().exists());
+    assert!(world.archive().read(number(2)).unwrap().is_some());
 }
 
 #[test]
