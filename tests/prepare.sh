@@ -19,6 +19,7 @@ needed_for() {
         ;;
     tests)
         echo git:git strace:strace systemd-analyze:systemd /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv'
+        echo apache2ctl:apache2 haproxy:haproxy
         echo groff:groff-base zsh:zsh fish:fish promtool:prometheus prometheus-node-exporter:prometheus-node-exporter
         ;;
     checks) echo shellcheck:shellcheck ;;

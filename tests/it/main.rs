@@ -66,5 +66,6 @@ mod unfit;
 mod unreached;
 #[cfg(test)]
 mod ways;
+mod web_servers;
 #[cfg(test)]
 mod with_certbot;

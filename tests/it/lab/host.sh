@@ -61,7 +61,7 @@ ln -s /proc/self/fd/1 dev/stdout
 ln -s /proc/self/fd/2 dev/stderr
 
 for file in passwd group services protocols ld.so.cache ld.so.conf localtime mime.types alternatives python3 ssh/moduli \
-    pam.d security login.defs; do
+    pam.d security login.defs apache2 haproxy; do
     if [ -e "/etc/$file" ]; then cp -a "/etc/$file" "etc/$file"; fi
 done
 # Of the manual there is none.
