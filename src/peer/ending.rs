@@ -57,7 +57,7 @@ impl<'n> Ending<'n> {
             match Joined::open(&file.path) {
                 Ok(open) => joined.push((open, file.existed)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(missing::directory(&file.path));
+                    return Err(missing::directory(file, &journal));
                 }
                 Err(error) => return Err(error),
             }
@@ -188,18 +188,11 @@ impl<'n> Ending<'n> {
             tracing::warn!("cannot note that this is being undone: {:#}", anyhow::Error::from(error));
         }
         let intent = self.intent();
+        self.check_the_way_back()?;
         for (joined, existed) in &self.joined {
             joined.undo(&intent.transaction, *existed)?;
         }
-        if let Some((archive, live)) = &self.trees {
-            // A disk that lost the last records makes it so: the links would lead nowhere.
-            if let Before::Number(from) = intent.before
-                && !live.has_stage(&intent.transaction)?
-                && archive.read(from)?.is_none()
-            {
-                let shown = live.path();
-                bail!("version {from}, to go back to, is not whole any more; {} stays as it is", shown.display());
-            }
+        if let Some((_, live)) = &self.trees {
             live.undo(&intent.transaction, intent.before, intent.to)?;
         }
         // Services that were ill before are not made well by the old tree; the others may have read the new one.
@@ -218,6 +211,18 @@ impl<'n> Ending<'n> {
             tracing::warn!("while the old bundle was brought back: {note}");
         }
         Ok(())
+    }
+
+    /// The old directory may be gone only if a disk lost the journal's last words; then links to files that are gone would
+    /// be made.
+    fn check_the_way_back(&self) -> Result<()> {
+        let intent = self.intent();
+        let (Some((archive, live)), Before::Number(from)) = (&self.trees, intent.before) else { return Ok(()) };
+        let is_back = || matches!(live.number(), Ok(Some(number)) if number == from);
+        if live.has_stage(&intent.transaction)? || is_back() || archive.read(from)?.is_some() {
+            return Ok(());
+        }
+        bail!("version {from}, to go back to, is not whole any more; {} stays as it is", live.path().display())
     }
 
     /// Neither way worked. Both trees stay, the journal stays, and every later request hears of it.
@@ -257,7 +262,9 @@ impl<'n> Ending<'n> {
     fn remove_written(&self) -> Result<()> {
         let intent = self.intent();
         let Some((archive, live)) = &self.trees else { return Ok(()) };
-        if intent.before != Before::Number(intent.to) && live.names(intent.to)? {
+        // A tree that was taken over may have named it before.
+        let named_before = matches!(intent.before, Before::Foreign) || intent.before == Before::Number(intent.to);
+        if !named_before && live.names(intent.to)? {
             tracing::warn!("{} names version {}: its files are kept", live.path().display(), intent.to);
             return Ok(());
         }

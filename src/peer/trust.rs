@@ -27,6 +27,7 @@ use crate::peer::settled;
 use crate::sys::bounded;
 use crate::wire::message::Prepare;
 
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const MAYBE: &str = "(of a test CA? or are this node's ca-certificates too old?)";
 
 /// Ends here what would take trust from this node's visitors, unless this may be.
@@ -120,7 +121,11 @@ fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     };
-    let (whole, chain) = (read(Part::Fullchain)?, read(Part::Chain)?);
+    let whole = read(Part::Fullchain)?;
+    if whole.as_deref().is_some_and(|pem| is_whole(pem) && pem.matches(BEGIN).count() > 1) {
+        return Ok(whole);
+    }
+    let chain = read(Part::Chain)?;
     let leaf = if whole.as_deref().is_some_and(is_whole) { whole } else { read(Part::Cert)?.or(whole) };
     // Pasted by hand, its last line may have no end; and a fullchain.pem may be the leaf alone.
     Ok(leaf.map(|leaf| leaf + "\n" + &chain.filter(|chain| is_whole(chain)).unwrap_or_default()))
@@ -128,7 +133,7 @@ fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
 
 /// Whether no certificate of a text is torn. Somebody may keep the key in the same file.
 fn is_whole(pem: &str) -> bool {
-    let begun = pem.matches("-----BEGIN CERTIFICATE-----").count();
+    let begun = pem.matches(BEGIN).count();
     begun > 0 && X509::stack_from_pem(pem.as_bytes()).is_ok_and(|certificates| certificates.len() == begun)
 }
 
