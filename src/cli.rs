@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::model::challenge::Thumbprint;
-use crate::model::config;
+use crate::model::config::{self, SshTarget};
 use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::peer::policy::Role;
 
@@ -52,6 +52,10 @@ const RECEIVE: &str = "\
 Examples of lines in authorized_keys:
   restrict,command=\"/usr/local/bin/certcast receive --role deploy\" ssh-ed25519 KEY
   restrict,command=\"/usr/local/bin/certcast receive --role deploy --only www.example.com\" ssh-ed25519 KEY";
+const PEER_ADD: &str = "\
+Examples:
+  certcast peer add root@192.0.2.2
+  certcast peer add --host-key SHA256:FINGERPRINT --name web3 root@web3.example.com:2222";
 const COMPLETIONS: &str = "\
 Example:
   certcast completions bash >/etc/bash_completion.d/certcast";
@@ -85,6 +89,12 @@ pub enum Command {
     Receive(Receive),
     /// Finish or undo what a crash left on this node. Run it before the services start.
     Recover,
+    /// Make a server a peer.
+    #[command(subcommand)]
+    Peer(Peer),
+    /// What `peer add` runs on the new peer.
+    #[command(hide = true)]
+    Enrol,
     /// Print what makes a shell complete certcast's commands and options.
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -96,6 +106,31 @@ pub enum Command {
         /// The directory; it must be there.
         directory: PathBuf,
     },
+}
+
+/// The verbs about peers.
+#[derive(Debug, Subcommand)]
+pub enum Peer {
+    /// Make a server a peer over your own ssh access: this program, its configuration, one restricted key; then send what is here.
+    #[command(after_help = PEER_ADD)]
+    Add(PeerAdd),
+}
+
+/// The arguments of `peer add`.
+#[derive(Args, Debug)]
+pub struct PeerAdd {
+    /// Where you log in as root, and where certcast will: root@HOST or root@HOST:PORT.
+    #[arg(value_name = "root@HOST")]
+    pub to: SshTarget,
+    /// Its name in messages; its host name by default.
+    #[arg(long)]
+    pub name: Option<NodeName>,
+    /// Its host key's fingerprint, as `ssh-keygen -l` shows it on the server itself; else you are asked.
+    #[arg(long, value_name = "SHA256:…")]
+    pub host_key: Option<String>,
+    /// Show what would be done and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The arguments of `resync`.

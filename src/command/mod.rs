@@ -5,10 +5,12 @@ mod check;
 mod cleanup;
 mod deploy;
 mod documents;
+mod enrol;
 pub mod failure;
 mod logging;
 mod metrics;
 pub mod misuse;
+mod peer;
 mod receive;
 mod recover;
 mod rehearse;
@@ -18,7 +20,7 @@ mod status;
 
 use std::process;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Peer};
 use crate::command::failure::Failure;
 
 /// Does what the command line says.
@@ -35,6 +37,8 @@ pub fn run(cli: &Cli) -> Result<process::ExitCode, Failure> {
         Command::Receive(arguments) => receive::run(&cli.config, arguments),
         Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),
         Command::Recover => recover::run(&cli.config),
+        Command::Peer(Peer::Add(arguments)) => peer::add(&cli.config, arguments),
+        Command::Enrol => enrol::run(&cli.config),
         Command::Completions { shell } => documents::completions(*shell),
         Command::Man { directory } => documents::manual(directory),
     };

@@ -13,4 +13,5 @@ pub mod exposure;
 pub mod names;
 pub mod outcome;
 pub mod pasteable;
+pub mod public_key;
 pub mod some_of;

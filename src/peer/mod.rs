@@ -7,6 +7,8 @@ pub mod archive;
 pub mod baseline;
 pub mod brought;
 pub mod ending;
+pub mod enrol;
+pub mod found;
 pub mod halt;
 pub mod hearing;
 pub mod history;

@@ -3,6 +3,7 @@
 //! The wire carries names and bundles, never a path or a command. `docs/protocol.md` describes it.
 
 pub mod banner;
+pub mod enrolment;
 pub mod frame;
 pub mod message;
 pub mod presence;

@@ -37,6 +37,8 @@ mod lab_holds;
 #[cfg(test)]
 mod least_privilege;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod power_cut;
 #[cfg(test)]
 mod rehearse;

@@ -1,0 +1,134 @@
+//! A server that is to become a peer, reached by the person's own ssh access: the system's `ssh`, with its agent, keys and
+//! `ssh_config`, but trusting the pinned host key alone.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::model::deadline::Deadline;
+use crate::model::escape::escaped;
+use crate::model::names::NodeName;
+use crate::model::pasteable::pasteable;
+use crate::primary::link::{self, Destination, Route, known_hosts};
+use crate::wire::enrolment::{Enrolled, Enrolment};
+
+/// Where the program is on every server: `authorized_keys` and certbot's hooks name it.
+pub const PROGRAM: &str = "/usr/local/bin/certcast";
+const STEP: Duration = Duration::from_secs(60);
+/// For the program itself, over a slow line.
+const COPY: Duration = Duration::from_secs(600);
+const ANSWER_AT_MOST: u64 = 256 * 1024;
+
+/// A server, and how to reach it.
+pub struct Newcomer<'a> {
+    /// Where.
+    pub to: &'a Destination,
+    /// The pinned host keys.
+    pub known_hosts: &'a Path,
+}
+
+/// What the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its own name, as far as it can be a node's.
+    pub name: Option<NodeName>,
+    /// The digest of its certcast, if it has one.
+    pub program: Option<String>,
+}
+
+impl Newcomer<'_> {
+    /// Looks at it: it must be Linux, of this machine's architecture, and let the person be root.
+    pub fn look(&self) -> Result<Seen> {
+        let said = self.run(
+            &format!("uname -s; uname -m; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true"),
+            &[],
+            STEP,
+        )?;
+        let mut lines = said.lines().map(str::trim);
+        let mut next = || lines.next().unwrap_or_default().to_owned();
+        let (system, machine, user, name) = (next(), next(), next(), next());
+        if system != "Linux" || machine != std::env::consts::ARCH {
+            bail!(
+                "it is {} on {}, and this program is for Linux on {}: build one there, and set the peer up by hand",
+                escaped(&system),
+                escaped(&machine),
+                std::env::consts::ARCH
+            );
+        }
+        if user != "0" {
+            bail!("your login there is user {}, not root: give root@HOST, or set the peer up by hand", escaped(&user));
+        }
+        let digest = |line: String| line.split_whitespace().next().filter(|word| word.len() == 64).map(str::to_owned);
+        let short = name.split('.').next().unwrap_or_default().to_owned();
+        Ok(Seen { name: short.parse().ok(), program: digest(next()) })
+    }
+
+    /// Puts this very program there: whole under another name first, so that one that runs is never written over.
+    pub fn install(&self, program: &[u8], digest: &str) -> Result<()> {
+        let (new, length) = (format!("{PROGRAM}.new"), program.len());
+        let command = format!(
+            "umask 022 && head -c {length} >{new} && chmod 755 {new} && {new} --version >/dev/null && mv -f {new} {PROGRAM} && \
+             sha256sum {PROGRAM}"
+        );
+        let said = self.run(&command, program, COPY)?;
+        if said.split_whitespace().next() != Some(digest) {
+            bail!("what arrived at {PROGRAM} there is not what was sent");
+        }
+        Ok(())
+    }
+
+    /// Has it make itself a peer.
+    pub fn enrol(&self, request: &Enrolment) -> Result<Enrolled> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        let said = self.run(&format!("{PROGRAM} enrol"), &line, STEP)?;
+        // A login shell may have said something before.
+        let answer = said.lines().last().unwrap_or_default();
+        serde_json::from_str(answer).with_context(|| format!("{PROGRAM} enrol there said {}", escaped(answer)))
+    }
+
+    /// Runs a command to its end, and gives what it printed.
+    fn run(&self, command: &str, input: &[u8], budget: Duration) -> Result<String> {
+        let argv = self.argv(command);
+        let mut stream = link::open(&Route::Local { argv: &argv }, Deadline::after(budget))?;
+        let mut said = Vec::new();
+        let talked = stream.write_all(input).and_then(|()| {
+            // The status would be ssh's or the command's own: a marker at the end says that all of it went well.
+            Read::by_ref(&mut stream).take(ANSWER_AT_MOST).read_to_end(&mut said)
+        });
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if let Some(said) = said.trim_end().strip_suffix(DONE) {
+            return Ok(said.to_owned());
+        }
+        let words = stream.said();
+        let cause = talked.err().map_or_else(|| words.clone(), |error| format!("{error}: {words}"));
+        bail!("`{}` failed: {}", pasteable(&argv[..argv.len() - 1]), cause.trim())
+    }
+
+    fn argv(&self, command: &str) -> Vec<String> {
+        let port = self.to.port.unwrap_or(22);
+        let user = self.to.user.as_deref().unwrap_or("root");
+        let mut argv: Vec<String> = ["ssh", "-T", "-x"].map(str::to_owned).into();
+        for option in [
+            "BatchMode=yes".to_owned(),
+            "StrictHostKeyChecking=yes".to_owned(),
+            format!("UserKnownHostsFile={}", self.known_hosts.display()),
+            "GlobalKnownHostsFile=/dev/null".to_owned(),
+            format!("HostKeyAlias={}", known_hosts::lookup_name(&self.to.host, port)),
+            "ConnectTimeout=20".to_owned(),
+            "ServerAliveInterval=10".to_owned(),
+        ] {
+            argv.extend(["-o".to_owned(), option]);
+        }
+        if let Some(port) = self.to.port {
+            argv.extend(["-p".to_owned(), port.to_string()]);
+        }
+        argv.extend(["-l".to_owned(), user.to_owned(), "--".to_owned(), self.to.host.clone()]);
+        argv.push(format!("{{ {command}; }} && echo {DONE}"));
+        argv
+    }
+}
+
+const DONE: &str = "certcast-done";

@@ -1,0 +1,27 @@
+//! What `peer add` asks of a server that is to become a peer, and what that has done: a line of JSON each way, over a
+//! person's own ssh access.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::names::NodeName;
+use crate::model::public_key::PublicKey;
+
+/// What to make of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// Its name, if it has no configuration yet.
+    pub name: NodeName,
+    /// The primary's key, to be let in for `receive` and nothing else.
+    pub key: PublicKey,
+    /// Only tell.
+    pub dry_run: bool,
+}
+
+/// What was done, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// A line each; none where all was so already.
+    pub done: Vec<String>,
+    /// What a person should look at.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,100 @@
+//! `peer add`: a server becomes a peer over a person's own ssh access.
+
+use crate::lab::{Entry, Finished, Grant, Host, Lab};
+
+const NAME: &str = "www.site.test";
+const FILES: [&str; 3] = ["/etc/certcast", "/root/.ssh", "/usr/local/bin"];
+
+/// Three servers, a primary's configuration, and a person on it who may be root on the others.
+fn strangers() -> Lab {
+    let lab = Lab::raise().hosts(3).without_configuration().up();
+    let primary = lab.primary();
+    primary.configure("[node]\nname = \"web1\"\n\n[[service]]\nname = \"nginx\"\n\n[deploy]\nlineages = [\"*\"]");
+    let own = primary.new_key("/root/.ssh/id_ed25519");
+    for peer in lab.peers() {
+        peer.remove("/usr/local/bin/certcast");
+        peer.authorize(&own, Grant::Shell);
+    }
+    lab
+}
+
+fn fingerprint(host: &Host) -> String {
+    let said = host.run(["ssh-keygen", "-lf", "/etc/ssh/ssh_host_ed25519_key.pub"]).stdout();
+    said.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+fn add(lab: &Lab, name: &str, more: &[&str]) -> Finished {
+    let to = format!("root@{}", lab[name].v4());
+    lab.primary().command(["certcast", "peer", "add", &to]).args(more).run()
+}
+
+fn files(host: &Host) -> Vec<Vec<Entry>> {
+    FILES.map(|directory| host.tree(directory)).into()
+}
+
+#[test]
+fn a_server_becomes_a_peer_gets_what_is_there_and_the_second_time_nothing_changes() {
+    let lab = strangers();
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    let bundle = lab.issue(NAME, 1, &[NAME]);
+    peer.write("/etc/nginx/conf.d/acme.conf", "server { listen 80; server_name other.test; root /srv/other; }\n");
+
+    // Nothing is believed that nobody said.
+    let before = files(peer);
+    let said = add(&lab, "web2", &[]).exits(1).stderr();
+    assert!(said.contains(&format!("--host-key {}", fingerprint(peer))), "{said}");
+    add(&lab, "web2", &["--host-key", "SHA256:AAAA"]).exits(1).says("nothing was changed");
+    add(&lab, "web2", &["--dry-run"]).exits(0).says("not done, for --dry-run: pinned its host key");
+    assert!(files(peer) == before && !primary.exists("/etc/certcast/known_hosts"));
+
+    let said = add(&lab, "web2", &["--host-key", &fingerprint(peer)]).exits(0);
+    for words in [
+        "192.0.2.2  pinned its host key SHA256:",
+        "192.0.2.2  copied certcast ",
+        "192.0.2.2  wrote /etc/certcast/config.toml: webroot /var/www/html, nginx",
+        "192.0.2.2  let the primary's key call '/usr/local/bin/certcast receive --role deploy' and nothing else: ",
+        "192.0.2.2  added [[peer]] web2 to /etc/certcast/config.toml",
+        "web2  answers through its restricted key: certcast ",
+        "web2  www.site.test  applied",
+    ] {
+        assert!(said.stdout().contains(words), "{words}: {said}");
+    }
+    assert!(said.stderr().contains("port 80 has several webroots (/srv/other, /var/www/html)"), "{said}");
+    peer.serve(NAME, &[NAME]);
+    peer.await_served(&lab, NAME, &bundle);
+    primary.run(["certcast", "status"]).says("web2");
+    assert_eq!((peer.mode("/etc/certcast/config.toml"), peer.mode("/root/.ssh/authorized_keys")), (0o600, 0o600));
+
+    let before = (files(peer), files(primary));
+    let again = add(&lab, "web2", &[]).exits(0).stdout();
+    assert!(
+        !again.contains("wrote") && !again.contains("copied") && again.contains("everything is in line"),
+        "{again}"
+    );
+    assert!(before == (files(peer), files(primary)), "the second time changed something");
+
+    // The key that was let in is no shell.
+    let mut login = vec!["ssh", "-T", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"];
+    login.extend(["-i", "/etc/certcast/id_ed25519", "-o", "UserKnownHostsFile=/etc/certcast/known_hosts"]);
+    let said = primary.run([&login[..], &["root@192.0.2.2", "id"]].concat());
+    assert!(!said.stdout().contains("uid=") && said.stdout().contains("certcast-wire"), "{said}");
+}
+
+#[test]
+fn what_is_not_as_it_should_be_is_said_and_nothing_is_noted() {
+    let lab = strangers();
+    let (primary, other) = (lab.primary(), &lab["web3"]);
+    let config = primary.configuration();
+    let fingerprint = fingerprint(other);
+    let add = |more: &[&str]| add(&lab, "web3", &[&["--host-key", &fingerprint], more].concat());
+
+    add(&["--name", "web1"]).exits(1).says("another node is called web1: give --name");
+    // A key that is in already and may do more.
+    other.authorize(&primary.text("/etc/certcast/id_ed25519.pub"), Grant::Shell);
+    add(&[]).exits(1).says("/root/.ssh/authorized_keys has this key already, in line 2, and not as");
+    other.change_host_key();
+    add(&[]).exits(1).says("its host key is now");
+    other.stop_sshd();
+    add(&[]).exits(1).says("is sshd running there");
+    assert_eq!(primary.configuration(), config);
+}
