@@ -52,6 +52,9 @@ const RECEIVE: &str = "\
 Examples of lines in authorized_keys:
   restrict,command=\"/usr/local/bin/certcast receive --role deploy\" ssh-ed25519 KEY
   restrict,command=\"/usr/local/bin/certcast receive --role deploy --only www.example.com\" ssh-ed25519 KEY";
+const INIT: &str = "\
+Example:
+  certcast init www.example.com example.com";
 const PEER_ADD: &str = "\
 Examples:
   certcast peer add root@192.0.2.2
@@ -89,6 +92,9 @@ pub enum Command {
     Receive(Receive),
     /// Finish or undo what a crash left on this node. Run it before the services start.
     Recover,
+    /// Make this server the primary: a configuration of what is found here, and a key; and say what comes next.
+    #[command(after_help = INIT)]
+    Init(Init),
     /// Make a server a peer.
     #[command(subcommand)]
     Peer(Peer),
@@ -106,6 +112,14 @@ pub enum Command {
         /// The directory; it must be there.
         directory: PathBuf,
     },
+}
+
+/// The arguments of `init`.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// The names that the certificate is to be for; the first one is the lineage's.
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<Identifier>,
 }
 
 /// The verbs about peers.

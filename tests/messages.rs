@@ -34,7 +34,7 @@ const SHOWN_WITH_THEIR_PLACE: [&str; 9] = [
 ];
 
 /// Literals that nobody is shown: file, literal, why.
-const NO_MESSAGES: [(&str, &str, &str); 12] = [
+const NO_MESSAGES: [(&str, &str, &str); 14] = [
     ("src/primary/link/identity.rs", "BEGIN ENCRYPTED PRIVATE KEY", "is looked for in a file"),
     ("src/primary/link/identity.rs", "Proc-Type: 4,ENCRYPTED", "is looked for in a file"),
     ("src/primary/link/authenticate.rs", "Invalid signature", "is what libssh2 says"),
@@ -50,6 +50,12 @@ const NO_MESSAGES: [(&str, &str, &str); 12] = [
     ),
     ("src/primary/newcomer.rs", "{{ {command}; }} && echo {DONE}", "is run"),
     ("src/primary/register.rs", " [[peer]] name = \"{name}\" ssh = {} ", "is written to the configuration"),
+    ("src/primary/register.rs", "addresses = {}", "is written to the configuration"),
+    (
+        "src/command/init.rs",
+        " # What leaves this server, with its private key. [deploy] lineages = [{lineage}] ",
+        "is written to the configuration",
+    ),
     ("src/peer/found.rs", " [[service]] name = \"{server}\" ", "is written to the configuration"),
     (
         "src/peer/found.rs",

@@ -7,6 +7,7 @@ mod deploy;
 mod documents;
 mod enrol;
 pub mod failure;
+mod init;
 mod logging;
 mod metrics;
 pub mod misuse;
@@ -38,6 +39,7 @@ pub fn run(cli: &Cli) -> Result<process::ExitCode, Failure> {
         Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),
         Command::Recover => recover::run(&cli.config),
         Command::Peer(Peer::Add(arguments)) => peer::add(&cli.config, arguments),
+        Command::Init(arguments) => init::run(&cli.config, arguments),
         Command::Enrol => enrol::run(&cli.config),
         Command::Completions { shell } => documents::completions(*shell),
         Command::Man { directory } => documents::manual(directory),

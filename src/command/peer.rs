@@ -13,20 +13,17 @@ use crate::command::{report, resync};
 use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
+use crate::model::escape::escaped;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::NodeName;
-use crate::model::pasteable::pasteable;
-use crate::model::public_key::PublicKey;
 use crate::primary::conversation::Conversation;
 use crate::primary::fleet::Fleet;
 use crate::primary::link::{self, Destination, LinkError, OfferedKey, Route};
 use crate::primary::newcomer::{Newcomer, PROGRAM};
-use crate::primary::register;
-use crate::sys::process::Run;
+use crate::primary::{own_key, register};
 use crate::wire::enrolment::Enrolment;
 
 const HELLO: Duration = Duration::from_secs(30);
-const KEYGEN: Duration = Duration::from_secs(30);
 const PROGRAM_AT_MOST: u64 = 256 * 1024 * 1024;
 
 /// Makes it one, and says each thing that was done; then it gets all bundles. Killed anywhere, or failed, the next call does
@@ -48,7 +45,18 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
     let to = Destination { user: ssh.user.clone(), host: ssh.host.clone(), port: ssh.port };
     let prefix = if arguments.dry_run { "not done, for --dry-run: " } else { "" };
     let done = |what: &str| report::line(&format!("{}  {prefix}{what}", ssh.host));
-    let key = own_key(config, arguments.dry_run, done)?;
+    let identity = &config.ssh.identity;
+    if !identity.try_exists()? {
+        if arguments.dry_run {
+            bail!(
+                "there is no key {} yet, and without one nothing can be looked at: run 'certcast init'",
+                identity.display()
+            );
+        }
+        own_key::make(identity)?;
+        done(&format!("made a key for certcast: {}", identity.display()));
+    }
+    let key = own_key::public(identity)?;
     if let Some(offered) = unknown_host_key(config, &to)? {
         believe(&offered, arguments)?;
         done(&format!("pinned its host key {} in {}", offered.fingerprint, offered.known_hosts.display()));
@@ -75,45 +83,22 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
         }
         done(&format!("copied certcast {} to {PROGRAM}", env!("CARGO_PKG_VERSION")));
     }
-    if arguments.dry_run && seen.program.as_ref() != Some(&digest) {
+    let enrolled = if arguments.dry_run && seen.program.as_ref() != Some(&digest) {
         done("write its configuration, let the key in");
+        None
     } else {
         let enrolled = newcomer.enrol(&Enrolment { name: name.clone(), key, dry_run: arguments.dry_run })?;
-        enrolled.done.iter().for_each(|what| done(&crate::model::escape::escaped(what)));
-        for note in &enrolled.notes {
-            report::warn(&format!("{}: {}", ssh.host, crate::model::escape::escaped(note)));
-        }
-    }
+        enrolled.done.iter().for_each(|what| done(&escaped(what)));
+        enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", ssh.host, escaped(note))));
+        Some(enrolled)
+    };
     if known.is_none() {
         if !arguments.dry_run {
-            register::add(config_path, &name, ssh)?;
+            register::add(config_path, &name, ssh, &enrolled.map(|it| it.addresses).unwrap_or_default())?;
         }
         done(&format!("added [[peer]] {name} to {}", config_path.display()));
     }
     Ok(Some(name))
-}
-
-/// The public half of the key that peers let in; made where there is none.
-fn own_key(config: &Config, dry_run: bool, done: impl Fn(&str)) -> Result<PublicKey> {
-    let identity = config.ssh.identity.to_string_lossy().into_owned();
-    let keygen = |words: &[&str]| -> Result<String> {
-        let argv: Vec<String> = ["ssh-keygen"].iter().chain(words).map(|&word| word.to_owned()).collect();
-        let finished = Run::new(&argv, Deadline::after(KEYGEN)).run()?;
-        if !finished.status.success() {
-            bail!("`{}` failed: {}", pasteable(&argv), finished.output.trim());
-        }
-        Ok(finished.output)
-    };
-    if !config.ssh.identity.try_exists()? {
-        if dry_run {
-            bail!("there is no key {identity} yet, and without one nothing can be looked at: leave out --dry-run");
-        }
-        keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "certcast", "-f", &identity])?;
-        done(&format!("made a key for certcast: {identity}"));
-    }
-    keygen(&["-y", "-P", "", "-f", &identity])?
-        .parse()
-        .with_context(|| format!("{identity} cannot be read by ssh-keygen"))
 }
 
 /// The host key that the server shows, unless it is pinned already. One that is another than the pinned one is an error.

@@ -13,7 +13,7 @@ use crate::model::config::Config;
 use crate::model::public_key::PublicKey;
 use crate::peer::found;
 use crate::sys::atomic::{self, Attributes};
-use crate::sys::bounded;
+use crate::sys::{addresses, bounded};
 use crate::wire::enrolment::{Enrolled, Enrolment};
 
 /// What the key may call.
@@ -23,7 +23,7 @@ const KEYS_AT_MOST: u64 = 4 * 1024 * 1024;
 /// Does it, for the user that this runs as.
 pub fn enrol(config: &Path, request: &Enrolment) -> Result<Enrolled> {
     let home = User::from_uid(geteuid())?.context("this user is not in the user database: where is its .ssh?")?.dir;
-    let mut enrolled = Enrolled::default();
+    let mut enrolled = Enrolled { addresses: addresses::global()?, ..Enrolled::default() };
     configure(config, request, &mut enrolled)?;
     let_in(&home.join(".ssh/authorized_keys"), request, &mut enrolled)?;
     Ok(enrolled)
@@ -38,7 +38,7 @@ fn configure(path: &Path, request: &Enrolment, enrolled: &mut Enrolled) -> Resul
             return Ok(());
         }
     }
-    let found = found::here(&request.name);
+    let found = found::here(&request.name, "");
     Config::parse(&found.text, path).context("the configuration for what was found here is not right")?;
     enrolled.done.push(format!("wrote {}: {}", path.display(), found.summary));
     enrolled.notes.extend(found.notes);

@@ -24,8 +24,8 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
-/// A configuration for this machine.
-pub fn here(name: &NodeName) -> Found {
+/// A configuration for this machine, with these tables at its end.
+pub fn here(name: &NodeName, more: &str) -> Found {
     let running = running();
     let servers: Vec<&str> = SERVERS.into_iter().filter(|server| running.contains(*server)).collect();
     let webroots = if servers.contains(&"nginx") { nginx_webroots() } else { BTreeSet::new() };
@@ -51,6 +51,7 @@ pub fn here(name: &NodeName) -> Found {
     for server in &servers {
         _ = write!(text, "\n[[service]]\nname = \"{server}\"\n");
     }
+    text += more;
     let summary =
         format!("webroot {webroot}, {}", if servers.is_empty() { "no service".into() } else { servers.join(", ") });
     Found { text, summary, notes }
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_a_configuration() {
-        let found = here(&"web2".parse().unwrap());
+        let found = here(&"web2".parse().unwrap(), "\n[deploy]\nlineages = [\"*\"]\n");
         crate::model::config::Config::parse(&found.text, std::path::Path::new("test.toml")).unwrap();
     }
 }

@@ -13,6 +13,7 @@ pub mod line;
 pub mod lineage;
 pub mod link;
 pub mod newcomer;
+pub mod own_key;
 pub mod proof;
 pub mod publication;
 pub mod readiness;

@@ -1,7 +1,9 @@
 //! What the primary notes of a new peer: its host key, and its `[[peer]]`. What is in the files stays as it is.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -21,12 +23,28 @@ pub fn pin(offered: &OfferedKey) -> io::Result<()> {
 }
 
 /// Adds a `[[peer]]` to the configuration; the file is not touched where it would not be right then.
-pub fn add(config_path: &Path, name: &NodeName, ssh: &SshTarget) -> Result<()> {
-    let entry = format!("\n[[peer]]\nname = \"{name}\"\nssh = {}\n", toml::Value::from(ssh.to_string()));
+///
+/// Of the addresses that the peer has, those are where the public reaches it that the public can: all of them, if the one
+/// by which it was reached is among them. Else it is behind something, and only that one is known.
+pub fn add(config_path: &Path, name: &NodeName, ssh: &SshTarget, own: &[IpAddr]) -> Result<()> {
+    let mut entry = format!("\n[[peer]]\nname = \"{name}\"\nssh = {}\n", toml::Value::from(ssh.to_string()));
+    if let Some(given) = ssh.address().filter(|given| own.contains(given)) {
+        let others = own.iter().filter(|address| **address != given && is_public(address));
+        let all: Vec<_> = [given].iter().chain(others).map(|address| toml::Value::from(address.to_string())).collect();
+        _ = writeln!(entry, "addresses = {}", toml::Value::from(all));
+    }
     let old = bounded::read_bounded(config_path, FILE_AT_MOST)?;
     let text = format!("{}{entry}", String::from_utf8_lossy(&old));
     Config::parse(&text, config_path).context("with this [[peer]] the configuration would not be right")?;
     Ok(append(config_path, &entry)?)
+}
+
+fn is_public(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !(v4.is_private() || v4.is_link_local() || v4.is_loopback()),
+        // Global unicast (RFC 4291 section 2.4).
+        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
+    }
 }
 
 fn append(path: &Path, line: &str) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! What `peer add` asks of a server that is to become a peer, and what that has done: a line of JSON each way, over a
 //! person's own ssh access.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::names::NodeName;
@@ -24,4 +26,6 @@ pub struct Enrolled {
     pub done: Vec<String>,
     /// What a person should look at.
     pub notes: Vec<String>,
+    /// The addresses of its own.
+    pub addresses: Vec<IpAddr>,
 }

@@ -49,6 +49,8 @@ mod rollout;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod severed;
 #[cfg(test)]
 mod status;
