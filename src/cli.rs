@@ -98,7 +98,7 @@ pub enum Command {
     /// Make a server a peer.
     #[command(subcommand)]
     Peer(Peer),
-    /// What `peer add` runs on the new peer.
+    /// What `peer add` and `peer remove` run on a peer.
     #[command(hide = true)]
     Enrol,
     /// Print what makes a shell complete certcast's commands and options.
@@ -128,6 +128,24 @@ pub enum Peer {
     /// Make a server a peer over your own ssh access: this program, its configuration, one restricted key; then send what is here.
     #[command(after_help = PEER_ADD)]
     Add(PeerAdd),
+    /// Put this program on peers that have another, over your own ssh access, and see that it answers.
+    Upgrade {
+        /// Which; all by default.
+        #[arg(value_name = "NAME")]
+        names: Vec<NodeName>,
+    },
+    /// Take all of certcast from a server over your own ssh access, but for the certificates, and forget it here.
+    Remove(PeerRemove),
+}
+
+/// The arguments of `peer remove`.
+#[derive(Args, Debug)]
+pub struct PeerRemove {
+    /// Which.
+    pub name: NodeName,
+    /// The server is gone for good: forget it here, without going there.
+    #[arg(long)]
+    pub gone: bool,
 }
 
 /// The arguments of `peer add`.

@@ -34,21 +34,22 @@ const SHOWN_WITH_THEIR_PLACE: [&str; 9] = [
 ];
 
 /// Literals that nobody is shown: file, literal, why.
-const NO_MESSAGES: [(&str, &str, &str); 14] = [
+const NO_MESSAGES: [(&str, &str, &str); 15] = [
     ("src/primary/link/identity.rs", "BEGIN ENCRYPTED PRIVATE KEY", "is looked for in a file"),
     ("src/primary/link/identity.rs", "Proc-Type: 4,ENCRYPTED", "is looked for in a file"),
     ("src/primary/link/authenticate.rs", "Invalid signature", "is what libssh2 says"),
     ("src/primary/link/authenticate.rs", "ssh agent", "a thread's name"),
     ("src/primary/link/child.rs", "child end", "a thread's name"),
     ("src/primary/link/watchdog.rs", "ssh deadline", "a thread's name"),
-    ("src/primary/newcomer.rs", "uname -s; uname -m; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true", "is run"),
+    ("src/primary/visit.rs", "uname -s; uname -m; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true", "is run"),
     (
-        "src/primary/newcomer.rs",
+        "src/primary/visit.rs",
         "umask 022 && head -c {length} >{new} && chmod 755 {new} && {new} --version >/dev/null && \
          mv -f {new} {PROGRAM} && sha256sum {PROGRAM}",
         "is run",
     ),
-    ("src/primary/newcomer.rs", "{{ {command}; }} && echo {DONE}", "is run"),
+    ("src/primary/visit.rs", "rm -f {PROGRAM}", "is run"),
+    ("src/primary/visit.rs", "{{ {command}; }} && echo {DONE}", "is run"),
     ("src/primary/register.rs", " [[peer]] name = \"{name}\" ssh = {} ", "is written to the configuration"),
     ("src/primary/register.rs", "addresses = {}", "is written to the configuration"),
     (

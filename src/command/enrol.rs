@@ -1,4 +1,4 @@
-//! `enrol`: what `peer add` runs on the server that is to become a peer.
+//! `enrol`: what `peer add` and `peer remove` run on the server that is a peer, or is to become one.
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;

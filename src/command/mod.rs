@@ -21,7 +21,7 @@ mod status;
 
 use std::process;
 
-use crate::cli::{Cli, Command, Peer};
+use crate::cli::{Cli, Command};
 use crate::command::failure::Failure;
 
 /// Does what the command line says.
@@ -38,7 +38,7 @@ pub fn run(cli: &Cli) -> Result<process::ExitCode, Failure> {
         Command::Receive(arguments) => receive::run(&cli.config, arguments),
         Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),
         Command::Recover => recover::run(&cli.config),
-        Command::Peer(Peer::Add(arguments)) => peer::add(&cli.config, arguments),
+        Command::Peer(verb) => peer::run(&cli.config, verb),
         Command::Init(arguments) => init::run(&cli.config, arguments),
         Command::Enrol => enrol::run(&cli.config),
         Command::Completions { shell } => documents::completions(*shell),

@@ -1,146 +1,51 @@
-//! `peer add`: a server becomes a peer, over the person's own ssh access.
+//! `peer add`, `peer upgrade` and `peer remove`: what is done to a server over the person's own ssh access.
+
+mod add;
+mod remove;
+mod upgrade;
 
 use std::fs::File;
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
-use crate::cli::{PeerAdd, Resync, WishArguments};
+use crate::cli::Peer as Verb;
 use crate::command::failure::Failure;
-use crate::command::{report, resync};
-use crate::model::config::{self, Config};
+use crate::command::report;
+use crate::model::config::{Config, Peer, SshTarget};
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
-use crate::model::escape::escaped;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::NodeName;
 use crate::primary::conversation::Conversation;
 use crate::primary::fleet::Fleet;
-use crate::primary::link::{self, Destination, LinkError, OfferedKey, Route};
-use crate::primary::newcomer::{Newcomer, PROGRAM};
-use crate::primary::{own_key, register};
-use crate::wire::enrolment::Enrolment;
+use crate::primary::link::Destination;
 
 const HELLO: Duration = Duration::from_secs(30);
 const PROGRAM_AT_MOST: u64 = 256 * 1024 * 1024;
 
-/// Makes it one, and says each thing that was done; then it gets all bundles. Killed anywhere, or failed, the next call does
-/// the rest; done twice, the second time changes nothing.
-pub fn add(config_path: &Path, arguments: &PeerAdd) -> Result<ExitCode, Failure> {
-    let config = config::load(config_path)?;
-    let name = introduce(config_path, &config, arguments)?;
-    let Some(name) = name.filter(|_| !arguments.dry_run) else { return Ok(ExitCode::Done) };
-    let config = config::load(config_path)?;
-    let version = hello(&Fleet::of(&config, config_path)?, &config, &name)?;
-    report::line(&format!("{name}  answers through its restricted key: certcast {version}"));
-    let wishes = WishArguments { dry_run: false, force: false, adopt: false };
-    resync::run(config_path, &Resync { lineages: Vec::new(), peers: vec![name], wishes, json: false })
-}
-
-fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result<Option<NodeName>> {
-    let ssh = &arguments.to;
-    let known = config.peers.iter().find(|peer| peer.ssh == *ssh).map(|peer| peer.name.clone());
-    let to = Destination { user: ssh.user.clone(), host: ssh.host.clone(), port: ssh.port };
-    let prefix = if arguments.dry_run { "not done, for --dry-run: " } else { "" };
-    let done = |what: &str| report::line(&format!("{}  {prefix}{what}", ssh.host));
-    let identity = &config.ssh.identity;
-    if !identity.try_exists()? {
-        if arguments.dry_run {
-            bail!(
-                "there is no key {} yet, and without one nothing can be looked at: run 'certcast init'",
-                identity.display()
-            );
-        }
-        own_key::make(identity)?;
-        done(&format!("made a key for certcast: {}", identity.display()));
-    }
-    let key = own_key::public(identity)?;
-    if let Some(offered) = unknown_host_key(config, &to)? {
-        believe(&offered, arguments)?;
-        done(&format!("pinned its host key {} in {}", offered.fingerprint, offered.known_hosts.display()));
-        if arguments.dry_run {
-            done("look at the server, copy this program, write its configuration, let the key in, add a [[peer]]");
-            return Ok(None);
-        }
-        register::pin(&offered)?;
-    }
-    let newcomer = Newcomer { to: &to, known_hosts: &config.ssh.known_hosts };
-    let seen = newcomer.look()?;
-    let name = known
-        .clone()
-        .or_else(|| arguments.name.clone())
-        .or(seen.name)
-        .context("its host name cannot be a node's name: give --name")?;
-    if known.is_none() && (name == config.node.name || config.peers.iter().any(|peer| peer.name == name)) {
-        bail!("another node is called {name}: give --name");
-    }
-    let (program, digest) = this_program()?;
-    if seen.program.as_ref() != Some(&digest) {
-        if !arguments.dry_run {
-            newcomer.install(&program, &digest)?;
-        }
-        done(&format!("copied certcast {} to {PROGRAM}", env!("CARGO_PKG_VERSION")));
-    }
-    let enrolled = if arguments.dry_run && seen.program.as_ref() != Some(&digest) {
-        done("write its configuration, let the key in");
-        None
-    } else {
-        let enrolled = newcomer.enrol(&Enrolment { name: name.clone(), key, dry_run: arguments.dry_run })?;
-        enrolled.done.iter().for_each(|what| done(&escaped(what)));
-        enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", ssh.host, escaped(note))));
-        Some(enrolled)
-    };
-    if known.is_none() {
-        if !arguments.dry_run {
-            register::add(config_path, &name, ssh, &enrolled.map(|it| it.addresses).unwrap_or_default())?;
-        }
-        done(&format!("added [[peer]] {name} to {}", config_path.display()));
-    }
-    Ok(Some(name))
-}
-
-/// The host key that the server shows, unless it is pinned already. One that is another than the pinned one is an error.
-fn unknown_host_key(config: &Config, to: &Destination) -> Result<Option<OfferedKey>> {
-    let (identity, known_hosts) = (&config.ssh.identity, &config.ssh.known_hosts);
-    let route = Route::Ssh2 { to, identity, known_hosts, connect_timeout: config.ssh.connect_timeout };
-    match link::open(&route, Deadline::after(HELLO)) {
-        // Whether the key is let in already, or not yet, its host key was believed.
-        Ok(_) | Err(LinkError::Authentication { .. }) => Ok(None),
-        Err(LinkError::HostKeyUnknown(offered)) => Ok(Some(*offered)),
-        Err(error) => {
-            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            Err(anyhow!("{:#}{hint}", anyhow::Error::from(error)))
-        }
+/// Does what the verb says.
+pub fn run(config_path: &Path, verb: &Verb) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Add(arguments) => add::run(config_path, arguments),
+        Verb::Upgrade { names } => upgrade::run(config_path, names),
+        Verb::Remove(arguments) => remove::run(config_path, arguments),
     }
 }
 
-/// A person says that this is the server, here or on the command line. Nothing is trusted on first use.
-fn believe(offered: &OfferedKey, arguments: &PeerAdd) -> Result<()> {
-    let OfferedKey { host, kind, fingerprint, .. } = offered;
-    let look = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
-    match &arguments.host_key {
-        Some(wanted) if wanted == fingerprint => return Ok(()),
-        Some(wanted) => bail!("{host} shows the host key {fingerprint} ({kind}), not {wanted}: nothing was changed"),
-        None if arguments.dry_run => return Ok(()),
-        None if !io::stdin().is_terminal() => bail!(
-            "{host} shows the host key {fingerprint} ({kind}): if `{look}` on the server itself says the same, give --host-key {fingerprint}"
-        ),
-        None => {}
-    }
-    report::line(&format!(
-        "{host} shows the host key {fingerprint} ({kind}). On the server itself `{look}` shows its own."
-    ));
-    report::line("Is it the same? Type 'yes':");
-    let mut answer = String::new();
-    io::stdin().lock().take(100).read_line(&mut answer)?;
-    if answer.trim() != "yes" {
-        bail!("not confirmed: nothing was changed");
-    }
-    Ok(())
+fn destination(ssh: &SshTarget) -> Destination {
+    Destination { user: ssh.user.clone(), host: ssh.host.clone(), port: ssh.port }
 }
 
+fn find<'c>(config: &'c Config, name: &NodeName) -> Result<&'c Peer, Failure> {
+    let known = || config.peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>().join(", ");
+    let peer = config.peers.iter().find(|peer| peer.name == *name);
+    peer.ok_or_else(|| Failure::usage(anyhow!("{name}: no such peer; the configuration has {}", known())))
+}
+
+/// This very program, and its digest.
 fn this_program() -> Result<(Vec<u8>, String)> {
     let mut program = Vec::new();
     // By /proc, so that it is what runs, even where the file was replaced since.
@@ -150,9 +55,13 @@ fn this_program() -> Result<(Vec<u8>, String)> {
     Ok((program, digest))
 }
 
-fn hello(fleet: &Fleet, config: &Config, name: &NodeName) -> Result<String> {
+/// Proves that a peer answers through the restricted key.
+fn hello(config: &Config, config_path: &Path, name: &NodeName) -> Result<()> {
+    let fleet = Fleet::of(config, config_path)?;
     let member =
         fleet.peers.iter().find(|peer| peer.name == *name).context("the new [[peer]] is not in the configuration")?;
     let conversation = Conversation::open(&config.node.name, member, &[], Deadline::after(HELLO));
-    Ok(conversation.map_err(|error| anyhow!("{name}: {}", error.explained()))?.version().to_owned())
+    let conversation = conversation.map_err(|error| anyhow!("{name}: {}", error.explained()))?;
+    report::line(&format!("{name}  answers through its restricted key: certcast {}", conversation.version()));
+    Ok(())
 }

@@ -1,135 +1,106 @@
-//! What makes a server a peer: a configuration of what is found here, and one restricted line in `authorized_keys`. What is
-//! there already stays; done twice, the second time changes nothing.
+//! What makes a server a peer, and what ends that. What is there already stays; done twice, the second time changes nothing.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::{User, geteuid};
 
-use crate::model::config::Config;
+use crate::model::config::{self, Config};
+use crate::model::deadline::Deadline;
+use crate::model::names::NodeName;
 use crate::model::public_key::PublicKey;
+use crate::peer::authorized_keys::{AuthorizedKeys, RECEIVE, make_directory};
 use crate::peer::found;
+use crate::peer::journal::Journal;
+use crate::peer::node::Node;
+use crate::sys::addresses;
 use crate::sys::atomic::{self, Attributes};
-use crate::sys::{addresses, bounded};
 use crate::wire::enrolment::{Enrolled, Enrolment};
 
-/// What the key may call.
-const RECEIVE: &str = "/usr/local/bin/certcast receive --role deploy";
-const KEYS_AT_MOST: u64 = 4 * 1024 * 1024;
+/// A conversation under way is waited for.
+const LOCK: Duration = Duration::from_secs(30);
+const DEFAULT_STATE: &str = "/var/lib/certcast";
 
-/// Does it, for the user that this runs as.
+/// Does what is asked.
 pub fn enrol(config: &Path, request: &Enrolment) -> Result<Enrolled> {
-    let home = User::from_uid(geteuid())?.context("this user is not in the user database: where is its .ssh?")?.dir;
+    match request {
+        Enrolment::Join { name, key, dry_run } => join(config, name, key, *dry_run),
+        Enrolment::Leave { key } => leave(config, key),
+    }
+}
+
+fn join(config: &Path, name: &NodeName, key: &PublicKey, dry_run: bool) -> Result<Enrolled> {
     let mut enrolled = Enrolled { addresses: addresses::global()?, ..Enrolled::default() };
-    configure(config, request, &mut enrolled)?;
-    let_in(&home.join(".ssh/authorized_keys"), request, &mut enrolled)?;
+    let keys = AuthorizedKeys::read()?;
+    let with_key = keys.letting_in(key)?;
+    configure(config, name, dry_run, &mut enrolled)?;
+    if let Some(text) = with_key {
+        let path = keys.path().display();
+        enrolled.done.push(format!("let the primary's key call '{RECEIVE}' and nothing else: {path}"));
+        if !dry_run {
+            keys.write(&text)?;
+        }
+    }
     Ok(enrolled)
 }
 
-fn configure(path: &Path, request: &Enrolment, enrolled: &mut Enrolled) -> Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        known => {
-            known.with_context(|| format!("cannot look at {}", path.display()))?;
-            crate::model::config::load(path)?;
-            return Ok(());
-        }
+fn configure(path: &Path, name: &NodeName, dry_run: bool, enrolled: &mut Enrolled) -> Result<()> {
+    if is_there(path)? {
+        config::load(path)?;
+        return Ok(());
     }
-    let found = found::here(&request.name, "");
+    let found = found::here(name, "");
     Config::parse(&found.text, path).context("the configuration for what was found here is not right")?;
     enrolled.done.push(format!("wrote {}: {}", path.display(), found.summary));
     enrolled.notes.extend(found.notes);
-    if !request.dry_run {
+    if !dry_run {
         make_directory(path.parent().unwrap_or(Path::new("/")))?;
         atomic::replace_path(path, found.text.as_bytes(), &Attributes { mode: 0o600, owner: None })?;
     }
     Ok(())
 }
 
-fn let_in(path: &PathBuf, request: &Enrolment, enrolled: &mut Enrolled) -> Result<()> {
-    let old = match bounded::read_bounded(path, KEYS_AT_MOST) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        text => text?,
+/// Certificates stay: services use them.
+fn leave(path: &Path, key: &PublicKey) -> Result<Enrolled> {
+    let mut enrolled = Enrolled::default();
+    let node = if is_there(path)? { Some(Node::open(config::load(path)?, false)?) } else { None };
+    let _held = match &node {
+        Some(node) => Some(node.lock(Deadline::after(LOCK)).map_err(|halt| anyhow::anyhow!("{}", halt.0))?),
+        None => None,
     };
-    let line = line(&request.key);
-    match standing(&String::from_utf8_lossy(&old), &request.key, &line) {
-        Standing::There => return Ok(()),
-        Standing::Otherwise(number) => bail!(
-            "{} has this key already, in line {number}, and not as '{RECEIVE}': remove that line, or keep it and set the \
-             peer up by hand",
-            path.display()
-        ),
-        Standing::Absent => {}
+    if node.as_ref().is_some_and(|node| Journal::is_there(node.state())) {
+        bail!(
+            "a transaction is open there, and without certcast nobody would end it: run 'certcast recover' there first"
+        );
     }
-    enrolled.done.push(format!("let the primary's key call '{RECEIVE}' and nothing else: {}", path.display()));
-    if request.dry_run {
-        return Ok(());
+    let keys = AuthorizedKeys::read()?;
+    if let Some(text) = keys.shutting_out(key) {
+        keys.write(&text)?;
+        enrolled.done.push(format!("took the primary's key out of {}", keys.path().display()));
     }
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    make_directory(directory)?;
-    let attributes = match fs::metadata(path) {
-        Ok(metadata) => Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) },
-        Err(_) => Attributes { mode: 0o600, owner: None },
-    };
-    // A last line without its end would make one line of two.
-    let end = if old.is_empty() || old.ends_with(b"\n") { "" } else { "\n" };
-    let text = [&old[..], end.as_bytes(), line.as_bytes(), b"\n"].concat();
-    // It may be a link, to a place that somebody keeps.
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-    Ok(atomic::replace_path(&real, &text, &attributes)?)
-}
-
-fn line(key: &PublicKey) -> String {
-    format!("restrict,command=\"{RECEIVE}\" {key} certcast")
-}
-
-/// How `authorized_keys` has a key.
-#[derive(Debug, PartialEq, Eq)]
-enum Standing {
-    Absent,
-    There,
-    Otherwise(usize),
-}
-
-fn standing(text: &str, key: &PublicKey, wanted: &str) -> Standing {
-    let about =
-        |line: &str| !line.trim_start().starts_with('#') && line.split_whitespace().any(|word| word == key.base64());
-    let with_key: Vec<_> = text.lines().enumerate().filter(|(_, line)| about(line)).collect();
-    // sshd takes the first line that has the key.
-    match with_key.first() {
-        None => Standing::Absent,
-        Some((_, line)) if line.trim_end() == wanted => Standing::There,
-        Some((at, _)) => Standing::Otherwise(at + 1),
+    let Some(node) = node else { return Ok(enrolled) };
+    if node.state() == Path::new(DEFAULT_STATE) {
+        fs::remove_dir_all(node.state()).with_context(|| format!("cannot remove {DEFAULT_STATE}"))?;
+        enrolled.done.push(format!("removed {DEFAULT_STATE}"));
+    } else {
+        // Whoever named it may keep more there.
+        enrolled.notes.push(format!("{} stays: remove it when nothing else is in it", node.state().display()));
     }
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display())))
-        }
-        _ => Ok(()),
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    enrolled.done.push(format!("removed {}", path.display()));
+    if let Some(directory) = path.parent() {
+        // Where something else is in it, it stays.
+        _ = fs::remove_dir(directory);
     }
+    enrolled.notes.push(format!("the certificates in {} stay: services use them", node.letsencrypt().path().display()));
+    Ok(enrolled)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_let_in_once_and_one_that_may_do_more_is_not_passed_over() {
-        let base64 = "AAAAC3NzaC1lZDI1NTE5AAAAIFNpfP8qPEN4ZU0lXyMpCk0l9y7nn0kOrJ0wXUVaYdBl";
-        let key: PublicKey = format!("ssh-ed25519 {base64}").parse().unwrap();
-        let wanted = line(&key);
-        let of = |text: &str| standing(text, &key, &wanted);
-        assert_eq!(of(""), Standing::Absent);
-        assert_eq!(of("ssh-ed25519 AAAA root@web1\n"), Standing::Absent);
-        assert_eq!(of(&format!("# {wanted}\n")), Standing::Absent);
-        assert_eq!(of(&format!("ssh-rsa AAAA\n{wanted}\n")), Standing::There);
-        assert_eq!(of(&format!("# all of it\nssh-ed25519 {base64} root@web1\n{wanted}\n")), Standing::Otherwise(2));
-        assert_eq!(of(&wanted.replace("--role", "--only a --role")), Standing::Otherwise(1));
+fn is_there(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        known => known.map(|_| true).with_context(|| format!("cannot look at {}", path.display())),
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod archive;
+pub mod authorized_keys;
 pub mod baseline;
 pub mod brought;
 pub mod ending;

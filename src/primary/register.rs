@@ -1,4 +1,4 @@
-//! What the primary notes of a new peer: its host key, and its `[[peer]]`. What is in the files stays as it is.
+//! What the primary notes of a peer: its host key, and its `[[peer]]`. What is in the files stays as it is.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::model::config::{Config, SshTarget};
+use crate::model::config::{Config, Peer, SshTarget};
 use crate::model::names::NodeName;
-use crate::primary::link::OfferedKey;
+use crate::primary::link::{OfferedKey, known_hosts};
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 
@@ -39,6 +39,50 @@ pub fn add(config_path: &Path, name: &NodeName, ssh: &SshTarget, own: &[IpAddr])
     Ok(append(config_path, &entry)?)
 }
 
+/// Removes a peer's `[[peer]]` with all that belongs to it, and its host keys; comments above it stay.
+pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<()> {
+    let old = String::from_utf8_lossy(&bounded::read_bounded(config_path, FILE_AT_MOST)?).into_owned();
+    let tables = tables(&old);
+    let without = tables.iter().enumerate().filter(|(_, table)| is_peer(table)).find_map(|(which, _)| {
+        let text: String = tables.iter().enumerate().filter(|(at, _)| *at != which).map(|(_, table)| *table).collect();
+        let parsed = Config::parse(&text, config_path).ok()?;
+        let rest = config.peers.iter().filter(|other| other.name != peer.name);
+        (parsed == Config { peers: rest.cloned().collect(), ..config.clone() }).then_some(text)
+    });
+    let Some(text) = without else {
+        bail!("the [[peer]] of {} is not one part of {}: remove it there by hand", peer.name, config_path.display());
+    };
+    replace(config_path, text.as_bytes())?;
+    let known_hosts = &config.ssh.known_hosts;
+    let host = known_hosts::lookup_name(&peer.ssh.host, peer.ssh.port.unwrap_or(22));
+    let keys = match bounded::read_bounded(known_hosts, FILE_AT_MOST) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        keys => keys?,
+    };
+    let is_its = |line: &&[u8]| line.split(|byte| *byte == b' ').next() == Some(host.as_bytes());
+    let kept: Vec<&[u8]> = keys.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_its(line)).collect();
+    Ok(replace(known_hosts, &kept.concat())?)
+}
+
+/// A file's text, cut before each table's head.
+fn tables(text: &str) -> Vec<&str> {
+    let mut tables = Vec::new();
+    let (mut begun, mut at) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with('[') && at > begun {
+            tables.push(&text[begun..at]);
+            begun = at;
+        }
+        at += line.len();
+    }
+    tables.push(&text[begun..]);
+    tables
+}
+
+fn is_peer(table: &str) -> bool {
+    table.trim_start().starts_with("[[peer]]")
+}
+
 fn is_public(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !(v4.is_private() || v4.is_link_local() || v4.is_loopback()),
@@ -48,16 +92,21 @@ fn is_public(address: &IpAddr) -> bool {
 }
 
 fn append(path: &Path, line: &str) -> io::Result<()> {
-    // It may be a link, to a place that somebody keeps.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let old = match bounded::read_bounded(&path, FILE_AT_MOST) {
+    let old = match bounded::read_bounded(path, FILE_AT_MOST) {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         text => text?,
     };
+    let end = if old.is_empty() || old.ends_with(b"\n") { "" } else { "\n" };
+    replace(path, &[&old[..], end.as_bytes(), line.as_bytes()].concat())
+}
+
+/// With the owner and mode that it has.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    // It may be a link, to a place that somebody keeps.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let attributes = match fs::metadata(&path) {
         Ok(metadata) => Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) },
         Err(_) => Attributes { mode: 0o600, owner: None },
     };
-    let end = if old.is_empty() || old.ends_with(b"\n") { "" } else { "\n" };
-    atomic::replace_path(&path, &[&old[..], end.as_bytes(), line.as_bytes()].concat(), &attributes)
+    atomic::replace_path(&path, text, &attributes)
 }

@@ -1,4 +1,4 @@
-//! What `peer add` asks of a server that is to become a peer, and what that has done: a line of JSON each way, over a
+//! What `peer add` and `peer remove` ask of a server, and what that has done: a line of JSON each way, over a
 //! person's own ssh access.
 
 use std::net::IpAddr;
@@ -10,13 +10,22 @@ use crate::model::public_key::PublicKey;
 
 /// What to make of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enrolment {
-    /// Its name, if it has no configuration yet.
-    pub name: NodeName,
-    /// The primary's key, to be let in for `receive` and nothing else.
-    pub key: PublicKey,
-    /// Only tell.
-    pub dry_run: bool,
+#[serde(tag = "enrolment", rename_all = "kebab-case")]
+pub enum Enrolment {
+    /// A peer.
+    Join {
+        /// Its name, if it has no configuration yet.
+        name: NodeName,
+        /// The primary's key, to be let in for `receive` and nothing else.
+        key: PublicKey,
+        /// Only tell.
+        dry_run: bool,
+    },
+    /// No peer any more.
+    Leave {
+        /// The primary's key, not to be let in any more.
+        key: PublicKey,
+    },
 }
 
 /// What was done, or would be.

@@ -98,3 +98,64 @@ fn what_is_not_as_it_should_be_is_said_and_nothing_is_noted() {
     add(&[]).exits(1).says("is sshd running there");
     assert_eq!(primary.configuration(), config);
 }
+
+#[test]
+fn an_older_program_is_replaced_while_it_runs_and_answers() {
+    let lab = Lab::raise().hosts(2).up();
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    peer.authorize(&primary.new_key("/root/.ssh/id_ed25519"), Grant::Shell);
+    primary.run(["certcast", "peer", "upgrade", "web9"]).exits(2).says("no such peer; the configuration has web2");
+    // As good as another release: the same program with something behind it, and it runs.
+    let program = std::fs::read(peer.target("/usr/local/bin/certcast")).unwrap();
+    peer.remove("/usr/local/bin/certcast");
+    peer.write("/usr/local/bin/certcast", [&program[..], b"older"].concat());
+    peer.chmod("/usr/local/bin/certcast", 0o755);
+    let gate = peer.spawn(["sh", "-c", "mkfifo /run/gate; certcast enrol </run/gate"]);
+    crate::lab::until("it runs", || !peer.processes("certcast enrol").is_empty());
+    let said = primary.run(["certcast", "peer", "upgrade"]).exits(0).stdout();
+    assert!(
+        said.contains("web2  copied certcast ") && said.contains("web2  answers through its restricted key"),
+        "{said}"
+    );
+    assert!(peer.read("/usr/local/bin/certcast") == program);
+    assert_eq!(peer.mode("/usr/local/bin/certcast"), 0o755);
+    primary.run(["certcast", "peer", "upgrade", "web2"]).exits(0).says("web2  has this program already");
+    peer.run(["sh", "-c", "echo >/run/gate"]);
+    gate.wait();
+}
+
+#[test]
+fn a_peer_that_is_removed_has_nothing_of_ours_but_its_certificates() {
+    let (lab, bundle) = Lab::serving(3, NAME);
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    let own = primary.new_key("/root/.ssh/id_ed25519");
+    peer.authorize(&own, Grant::Shell);
+    let config = primary.configuration();
+    let keys = peer.text("/root/.ssh/authorized_keys");
+    let tree = peer.certificates();
+
+    // What is open there would be left so for ever.
+    peer.write("/var/lib/certcast/transaction.journal", "");
+    primary.run(["certcast", "peer", "remove", "web2"]).exits(1).says("run 'certcast recover' there first");
+    assert!(primary.configuration() == config && peer.text("/root/.ssh/authorized_keys") == keys);
+    peer.remove("/var/lib/certcast/transaction.journal");
+
+    primary.run(["certcast", "peer", "remove", "web2"]).exits(0).says("web2  removed its [[peer]]");
+    for gone in ["/etc/certcast", "/var/lib/certcast", "/usr/local/bin/certcast"] {
+        assert!(!peer.exists(gone), "{gone}");
+    }
+    assert_eq!(peer.text("/root/.ssh/authorized_keys"), own);
+    assert!(peer.certificates() == tree);
+    peer.serves(&lab, NAME, &bundle);
+    let left = primary.configuration();
+    assert!(
+        !left.contains("web2") && left.contains("web3") && config.starts_with(left.split("\n[[peer]]").next().unwrap())
+    );
+    primary.run(["certcast", "status"]).exits(0);
+
+    // One that is gone for good is forgotten without a visit.
+    lab["web3"].unplug();
+    primary.run(["certcast", "peer", "remove", "--gone", "web3"]).exits(0);
+    assert!(!primary.configuration().contains("[[peer]]"));
+    primary.run(["certcast", "resync"]).exits(0);
+}

@@ -1,4 +1,4 @@
-//! A server that is to become a peer, reached by the person's own ssh access: the system's `ssh`, with its agent, keys and
+//! A server, visited by the person's own ssh access: the system's `ssh`, with its agent, keys and
 //! `ssh_config`, but trusting the pinned host key alone.
 
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ const COPY: Duration = Duration::from_secs(600);
 const ANSWER_AT_MOST: u64 = 256 * 1024;
 
 /// A server, and how to reach it.
-pub struct Newcomer<'a> {
+pub struct Visit<'a> {
     /// Where.
     pub to: &'a Destination,
     /// The pinned host keys.
@@ -38,7 +38,7 @@ pub struct Seen {
     pub program: Option<String>,
 }
 
-impl Newcomer<'_> {
+impl Visit<'_> {
     /// Looks at it: it must be Linux, of this machine's architecture, and let the person be root.
     pub fn look(&self) -> Result<Seen> {
         let said = self.run(
@@ -79,7 +79,12 @@ impl Newcomer<'_> {
         Ok(())
     }
 
-    /// Has it make itself a peer.
+    /// Takes the program away.
+    pub fn uninstall(&self) -> Result<()> {
+        self.run(&format!("rm -f {PROGRAM}"), &[], STEP).map(drop)
+    }
+
+    /// Has it make itself a peer, or no peer any more.
     pub fn enrol(&self, request: &Enrolment) -> Result<Enrolled> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');

@@ -1,0 +1,39 @@
+//! `peer remove`: a server is no peer any more.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::cli::PeerRemove;
+use crate::command::failure::Failure;
+use crate::command::report;
+use crate::model::config::{self, Config, Peer};
+use crate::model::escape::escaped;
+use crate::model::exit_code::ExitCode;
+use crate::primary::visit::{PROGRAM, Visit};
+use crate::primary::{own_key, register};
+use crate::wire::enrolment::Enrolment;
+
+/// The server first: as long as something of ours is there, the primary knows it.
+pub fn run(config_path: &Path, arguments: &PeerRemove) -> Result<ExitCode, Failure> {
+    let config = config::load(config_path)?;
+    let peer = super::find(&config, &arguments.name)?;
+    if !arguments.gone {
+        take_leave(&config, peer)?;
+    }
+    register::remove(config_path, &config, peer)?;
+    report::line(&format!("{}  removed its [[peer]] from {}, and its host key", peer.name, config_path.display()));
+    Ok(ExitCode::Done)
+}
+
+fn take_leave(config: &Config, peer: &Peer) -> Result<()> {
+    let visit = Visit { to: &super::destination(&peer.ssh), known_hosts: &config.ssh.known_hosts };
+    if visit.look()?.program.is_some() {
+        let enrolled = visit.enrol(&Enrolment::Leave { key: own_key::public(&config.ssh.identity)? })?;
+        enrolled.done.iter().for_each(|what| report::line(&format!("{}  {}", peer.name, escaped(what))));
+        enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", peer.name, escaped(note))));
+        visit.uninstall()?;
+        report::line(&format!("{}  removed {PROGRAM}", peer.name));
+    }
+    Ok(())
+}

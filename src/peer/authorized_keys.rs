@@ -1,0 +1,154 @@
+//! `authorized_keys` of the user that this runs as: the one line with which the primary is let in.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::{User, geteuid};
+
+use crate::model::public_key::PublicKey;
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
+
+/// What the key may call.
+pub const RECEIVE: &str = "/usr/local/bin/certcast receive --role deploy";
+const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
+
+/// The file and what it holds.
+pub struct AuthorizedKeys {
+    path: PathBuf,
+    text: Vec<u8>,
+}
+
+impl AuthorizedKeys {
+    /// Reads it; empty where there is none.
+    pub fn read() -> Result<AuthorizedKeys> {
+        let user = User::from_uid(geteuid())?.context("this user is not in the user database: where is its .ssh?")?;
+        let path = user.dir.join(".ssh/authorized_keys");
+        match bounded::read_bounded(&path, FILE_AT_MOST) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(AuthorizedKeys { path, text: Vec::new() }),
+            text => Ok(AuthorizedKeys { text: text?, path }),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The text with which a key is let in for `receive` alone; none where it is already.
+    pub fn letting_in(&self, key: &PublicKey) -> Result<Option<Vec<u8>>> {
+        let line = line(key);
+        match standing(&String::from_utf8_lossy(&self.text), key, &line) {
+            Standing::There => Ok(None),
+            Standing::Otherwise(number) => bail!(
+                "{} has this key already, in line {number}, and not as '{RECEIVE}': remove that line, or keep it and set \
+                 the peer up by hand",
+                self.path.display()
+            ),
+            // A last line without its end would make one line of two.
+            Standing::Absent if self.text.is_empty() || self.text.ends_with(b"\n") => {
+                Ok(Some([&self.text[..], line.as_bytes(), b"\n"].concat()))
+            }
+            Standing::Absent => Ok(Some([&self.text[..], b"\n", line.as_bytes(), b"\n"].concat())),
+        }
+    }
+
+    /// The text without the lines that let a key in for a role of certcast's; none where there is no such line.
+    pub fn shutting_out(&self, key: &PublicKey) -> Option<Vec<u8>> {
+        let is_ours = |line: &&[u8]| {
+            let line = String::from_utf8_lossy(line);
+            has(&line, key) && line.contains("certcast receive")
+        };
+        let lines: Vec<&[u8]> = self.text.split_inclusive(|byte| *byte == b'\n').collect();
+        let kept: Vec<&[u8]> = lines.iter().copied().filter(|line| !is_ours(line)).collect();
+        (kept.len() < lines.len()).then(|| kept.concat())
+    }
+
+    /// Puts another text in its place, with its owner and mode.
+    pub fn write(&self, text: &[u8]) -> Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        make_directory(directory)?;
+        let attributes = match fs::metadata(&self.path) {
+            Ok(metadata) => {
+                Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) }
+            }
+            Err(_) => Attributes { mode: 0o600, owner: None },
+        };
+        // It may be a link, to a place that somebody keeps.
+        let real = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        Ok(atomic::replace_path(&real, text, &attributes)?)
+    }
+}
+
+fn line(key: &PublicKey) -> String {
+    format!("restrict,command=\"{RECEIVE}\" {key} certcast")
+}
+
+fn has(line: &str, key: &PublicKey) -> bool {
+    !line.trim_start().starts_with('#') && line.split_whitespace().any(|word| word == key.base64())
+}
+
+/// How the file has a key.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Absent,
+    There,
+    Otherwise(usize),
+}
+
+fn standing(text: &str, key: &PublicKey, wanted: &str) -> Standing {
+    // sshd takes the first line that has the key.
+    match text.lines().enumerate().find(|(_, line)| has(line, key)) {
+        None => Standing::Absent,
+        Some((_, line)) if line.trim_end() == wanted => Standing::There,
+        Some((at, _)) => Standing::Otherwise(at + 1),
+    }
+}
+
+/// Makes a directory for nobody else, where there is none.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE64: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIFNpfP8qPEN4ZU0lXyMpCk0l9y7nn0kOrJ0wXUVaYdBl";
+
+    fn key() -> PublicKey {
+        format!("ssh-ed25519 {BASE64}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_key_is_let_in_once_and_one_that_may_do_more_is_not_passed_over() {
+        let wanted = line(&key());
+        let of = |text: &str| standing(text, &key(), &wanted);
+        assert_eq!(of(""), Standing::Absent);
+        assert_eq!(of("ssh-ed25519 AAAA root@web1\n"), Standing::Absent);
+        assert_eq!(of(&format!("# {wanted}\n")), Standing::Absent);
+        assert_eq!(of(&format!("ssh-rsa AAAA\n{wanted}\n")), Standing::There);
+        assert_eq!(of(&format!("# all of it\nssh-ed25519 {BASE64} root@web1\n{wanted}\n")), Standing::Otherwise(2));
+        assert_eq!(of(&wanted.replace("--role", "--only a --role")), Standing::Otherwise(1));
+    }
+
+    #[test]
+    fn other_lines_stay_as_they_are() {
+        let keys = |text: &str| AuthorizedKeys { path: "/nowhere".into(), text: text.as_bytes().to_vec() };
+        let own = "ssh-rsa AAAA me\nssh-ed25519 BBBB you";
+        let with = keys(own).letting_in(&key()).unwrap().unwrap();
+        assert_eq!(with, format!("{own}\n{}\n", line(&key())).into_bytes());
+        let with = AuthorizedKeys { path: "/nowhere".into(), text: with };
+        assert_eq!(with.letting_in(&key()).unwrap(), None);
+        assert_eq!(with.shutting_out(&key()).unwrap(), format!("{own}\n").into_bytes());
+        assert_eq!(keys(&format!("ssh-ed25519 {BASE64} my own\n")).shutting_out(&key()), None);
+    }
+}
