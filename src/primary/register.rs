@@ -110,3 +110,54 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     };
     atomic::replace_path(&path, text, &attributes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "# the site\n[node]\nname = \"web1\"\n\n[[peer]]\nname = \"web2\"\nssh = \"root@192.0.2.2\"\n\
+                       # not this one\n\n  [[peer]]\nname = \"web3\"\nssh = \"root@192.0.2.3:2222\"\n[deploy]\n\
+                       lineages = [\n  \"*\",\n]";
+
+    fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("config.toml");
+        fs::write(&path, format!("{text}\n[ssh]\nknown_hosts = {:?}\n", home.path().join("known_hosts"))).unwrap();
+        (home, path)
+    }
+
+    fn parsed(path: &Path) -> Config {
+        Config::parse(&fs::read_to_string(path).unwrap(), path).unwrap()
+    }
+
+    #[test]
+    fn a_peer_is_added_and_removed_and_the_rest_of_the_file_stays_as_it_is() {
+        let (_home, path) = file(OLD);
+        let before = fs::read_to_string(&path).unwrap();
+        let own = ["192.0.2.4", "10.0.0.4", "2001:db8::4", "fd00::4"].map(|ip| ip.parse().unwrap());
+        let (name, ssh) = ("web4".parse().unwrap(), "root@192.0.2.4".parse().unwrap());
+        add(&path, &name, &ssh, &own).unwrap();
+        let config = parsed(&path);
+        let public = ["192.0.2.4", "2001:db8::4"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert_eq!(config.peers[2].addresses, public);
+        add(&path, &name, &ssh, &[]).unwrap_err();
+
+        let known = "192.0.2.4 ssh-ed25519 AAAA\n[192.0.2.3]:2222 ssh-ed25519 AAAA\n192.0.2.44 ssh-ed25519 AAAA";
+        fs::write(&config.ssh.known_hosts, known).unwrap();
+        remove(&path, &config, &config.peers[2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), before + "\n");
+        let config = parsed(&path);
+        remove(&path, &config, &config.peers[1]).unwrap();
+        let left = fs::read_to_string(&path).unwrap();
+        assert!(left.contains("# not this one") && left.contains("\"*\"") && !left.contains("web3"), "{left}");
+        assert_eq!(fs::read_to_string(&config.ssh.known_hosts).unwrap(), "192.0.2.44 ssh-ed25519 AAAA");
+    }
+
+    #[test]
+    fn a_peer_behind_something_has_no_address_of_its_own() {
+        let (_home, path) = file(OLD);
+        add(&path, &"web4".parse().unwrap(), &"root@198.51.100.4".parse().unwrap(), &["10.0.0.4".parse().unwrap()])
+            .unwrap();
+        assert!(!fs::read_to_string(&path).unwrap().contains("addresses"));
+    }
+}
