@@ -39,6 +39,8 @@ Examples:
 const STATUS: &str = "\
 Examples:
   certcast status
+  certcast status --watch
+  certcast status --html /var/www/html/certcast.html
   certcast status --json www.example.com | jq '.[] | select(.state != \"in-line\")'";
 const CHECK: &str = "\
 Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown, also for a wrong command line.
@@ -202,6 +204,13 @@ pub struct Status {
     /// Only these lineages; all by default.
     #[arg(value_name = "LINEAGE")]
     pub lineages: Vec<LineageName>,
+    /// Write the same as a page for a browser to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Show it again every so many seconds (10), until it is ended by Ctrl-C.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+          value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "json")]
+    pub watch: Option<u16>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,

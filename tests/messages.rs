@@ -71,13 +71,15 @@ struct Message {
     text: String,
 }
 
-/// All sources of the program; files of tests are left out, and so are the help and the metrics, which are
+/// All sources of the program; files of tests are left out, and so are the help, the metrics and the page, which are
 /// their own explanation.
 fn sources() -> Vec<(String, String)> {
     let is_test = |path: &Path| {
         let mut parts = path.iter().map(|part| part.to_string_lossy().into_owned());
         parts.any(|part| part == "tests" || part.ends_with("tests.rs") || part.ends_with("fixture.rs"))
-            || ["src/cli.rs", "src/command/metrics.rs"].iter().any(|own| path == Path::new(own))
+            || ["src/cli.rs", "src/command/metrics.rs", "src/command/status/page.rs"]
+                .iter()
+                .any(|own| path == Path::new(own))
     };
     let all = walkdir::WalkDir::new("src").sort_by_file_name().into_iter().map(Result::unwrap);
     let files = all.filter(|entry| entry.path().extension().is_some_and(|end| end == "rs") && !is_test(entry.path()));

@@ -1,7 +1,10 @@
 //! `status`: what each node has and serves of each certificate.
 
+mod page;
+
 use std::io::IsTerminal;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use crate::cli::Status;
@@ -18,6 +21,8 @@ use crate::primary::survey::{self, Row, State};
 use crate::wire::message::Wishes;
 use crate::wire::survey::Served;
 
+/// To the upper left corner, and all below gone.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 /// A node that has not answered by then is told as not reached.
 const BUDGET: Duration = Duration::from_secs(20);
 
@@ -31,9 +36,27 @@ pub struct Standing {
     pub unfit: Vec<String>,
 }
 
-/// Prints a line a node and lineage.
+/// Prints a line a node and lineage; with `--watch` again and again, until it is ended.
 pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> {
-    let Standing { rows, unfit, .. } = find(config_path, &arguments.lineages)?;
+    let Some(seconds) = arguments.watch else { return show(config_path, arguments) };
+    let is_terminal = std::io::stdout().is_terminal();
+    loop {
+        if is_terminal {
+            report::line(CLEAR);
+        }
+        if let Err(failure) = show(config_path, arguments) {
+            failure.report();
+        }
+        thread::sleep(Duration::from_secs(seconds.into()));
+    }
+}
+
+fn show(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> {
+    let standing = find(config_path, &arguments.lineages)?;
+    if let Some(path) = &arguments.html {
+        page::write(path, &standing)?;
+    }
+    let Standing { rows, unfit, .. } = standing;
     for cause in &unfit {
         report::complain(cause);
     }

@@ -276,3 +276,26 @@ fn a_node_that_says_nothing_takes_no_other_ones_turn() {
     let well: Vec<_> = lines(&said).into_iter().filter(|line| line.ends_with(" in line")).collect();
     assert_eq!(well.len(), 3, "{said}");
 }
+
+#[test]
+fn the_page_is_written_whole_and_the_table_is_shown_again_and_again() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let primary = lab.primary();
+    lab["web2"].unplug();
+    primary.run(["certcast", "status", "--html", "/var/www/html/status.html"]).exits(3);
+    let page = primary.text("/var/www/html/status.html");
+    assert!(page.contains("certcast: 1 of 2 in line") && page.contains("no answer in time"), "{page}");
+    assert_eq!(primary.mode("/var/www/html/status.html"), 0o644);
+    let shown = lab.get(primary.v4(), "http://web1/status.html").body;
+    assert!(shown.trim_end() == page.trim_end(), "a web server can show it");
+    primary
+        .run(["certcast", "status", "--html", "/nowhere/status.html"])
+        .exits(1)
+        .says("cannot write the page to /nowhere/");
+
+    lab["web2"].plug();
+    let watching = primary.spawn(["certcast", "status", "--watch=1"]);
+    until("it is shown twice", || watching.stdout_so_far().matches("NODE").count() > 1);
+    watching.kill();
+    primary.run(["certcast", "status", "--watch", "--json"]).exits(2);
+}
