@@ -16,12 +16,12 @@ const DAYS: i64 = 90;
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--good:#1a7f37;--fair:#9a6700;--bad:#cf222e}\
 @media(prefers-color-scheme:dark){:root{--good:#3fb950;--fair:#d29922;--bad:#f85149}}\
-body{font:1rem/1.5 system-ui,sans-serif;margin:1rem auto;padding:0 1rem;max-width:75rem}\
+body{font:1rem/1.5 system-ui,sans-serif;margin:1rem auto;padding:0 1rem;max-width:90rem}\
 table{border-collapse:collapse;width:100%}\
 caption{text-align:left;padding:.5rem 0}\
-th,td{text-align:left;padding:.5rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}\
+th,td{text-align:left;padding:.5rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}\
 .good{color:var(--good)}.fair{color:var(--fair)}.bad{color:var(--bad)}\
-.state{font-weight:600}\
+.state{font-weight:600;overflow-wrap:anywhere}time{white-space:nowrap}\
 progress{display:block;width:100%;min-width:5rem;height:.5rem}\
 @media(max-width:45rem){thead{position:absolute;left:-99rem}tr{display:block;padding:.5rem 0;border-bottom:2px solid var(--line)}\
 tbody th{display:block;border:0;font-size:1.1rem;padding:.25rem 0}\
