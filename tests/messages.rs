@@ -34,24 +34,26 @@ const SHOWN_WITH_THEIR_PLACE: [&str; 9] = [
 ];
 
 /// Literals that nobody is shown: file, literal, why.
-const NO_MESSAGES: [(&str, &str, &str); 15] = [
+const NO_MESSAGES: [(&str, &str, &str); 16] = [
     ("src/primary/link/identity.rs", "BEGIN ENCRYPTED PRIVATE KEY", "is looked for in a file"),
     ("src/primary/link/identity.rs", "Proc-Type: 4,ENCRYPTED", "is looked for in a file"),
     ("src/primary/link/authenticate.rs", "Invalid signature", "is what libssh2 says"),
     ("src/primary/link/authenticate.rs", "ssh agent", "a thread's name"),
     ("src/primary/link/child.rs", "child end", "a thread's name"),
     ("src/primary/link/watchdog.rs", "ssh deadline", "a thread's name"),
-    ("src/primary/visit.rs", "uname -s; uname -m; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true", "is run"),
+    ("src/primary/visit.rs", "uname -sm; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true", "is run"),
     (
         "src/primary/visit.rs",
-        "umask 022 && head -c {length} >{new} && chmod 755 {new} && {new} --version >/dev/null && \
-         mv -f {new} {PROGRAM} && sha256sum {PROGRAM}",
+        "umask 022 && new=$(mktemp {PROGRAM}.XXXXXX) && {{ head -c {length} >$new && \
+         echo \"{digest}  $new\" | sha256sum -c >/dev/null && chmod 755 $new && $new --version >/dev/null && \
+         mv -f $new {PROGRAM} || {{ rm -f $new; false; }}; }}",
         "is run",
     ),
     ("src/primary/visit.rs", "rm -f {PROGRAM}", "is run"),
-    ("src/primary/visit.rs", "{{ {command}; }} && echo {DONE}", "is run"),
+    ("src/primary/visit.rs", "echo {BEGIN}; {{ {command}; }} && echo {END}", "is run"),
     ("src/primary/register.rs", " [[peer]] name = \"{name}\" ssh = {} ", "is written to the configuration"),
     ("src/primary/register.rs", "addresses = {}", "is written to the configuration"),
+    ("src/primary/register.rs", "lineages = {}", "is written to the configuration"),
     (
         "src/command/init.rs",
         " # What leaves this server, with its private key. [deploy] lineages = [{lineage}] ",

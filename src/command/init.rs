@@ -28,10 +28,8 @@ pub fn run(config_path: &Path, arguments: &Init) -> Result<ExitCode, Failure> {
         }
     }
     let config = config::load(config_path)?;
-    let identity = &config.ssh.identity;
-    if !identity.try_exists()? {
-        own_key::make(identity)?;
-        report::line(&format!("made a key for certcast: {}", identity.display()));
+    if own_key::make(&config)? {
+        report::line(&format!("made a key for certcast: {}", config.ssh.identity.display()));
     }
     say_what_comes_next(&config, arguments);
     Ok(ExitCode::Done)

@@ -1,6 +1,7 @@
 //! `peer add`, `peer upgrade` and `peer remove`: what is done to a server over the person's own ssh access.
 
 mod add;
+mod host_key;
 mod remove;
 mod upgrade;
 
@@ -9,21 +10,24 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cli::Peer as Verb;
 use crate::command::failure::Failure;
 use crate::command::report;
-use crate::model::config::{Config, Peer, SshTarget};
+use crate::model::config::{Config, Peer, Transport};
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::NodeName;
+use crate::peer::authorized_keys::make_directory;
 use crate::primary::conversation::Conversation;
 use crate::primary::fleet::Fleet;
 use crate::primary::link::Destination;
+use crate::sys::lock::Lock;
 
 const HELLO: Duration = Duration::from_secs(30);
+const LOCK: Duration = Duration::from_secs(10);
 const PROGRAM_AT_MOST: u64 = 256 * 1024 * 1024;
 
 /// Does what the verb says.
@@ -35,8 +39,22 @@ pub fn run(config_path: &Path, verb: &Verb) -> Result<ExitCode, Failure> {
     }
 }
 
-fn destination(ssh: &SshTarget) -> Destination {
-    Destination { user: ssh.user.clone(), host: ssh.host.clone(), port: ssh.port }
+/// Where a person is root on a peer.
+fn destination(peer: &Peer) -> Result<Destination> {
+    if peer.transport != Transport::Ssh2 || peer.ssh.user.as_deref().is_some_and(|user| user != "root") {
+        bail!(
+            "certcast does not reach it as root by its own ssh client (transport, or the user in ssh =): do it by hand, as \
+             'certcast peer --help' and docs/operations.md say"
+        );
+    }
+    Ok(Destination { user: Some("root".into()), host: peer.ssh.host.clone(), port: peer.ssh.port })
+}
+
+/// Two at once would write each other's changes to the configuration away.
+fn lock(config: &Config) -> Result<Lock> {
+    make_directory(&config.node.state)?;
+    let lock = Lock::acquire(&config.node.state.join("peers.lock"), Deadline::after(LOCK));
+    lock.context("another 'certcast peer' is at work here")
 }
 
 fn find<'c>(config: &'c Config, name: &NodeName) -> Result<&'c Peer, Failure> {

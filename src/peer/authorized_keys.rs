@@ -14,6 +14,8 @@ use crate::sys::bounded;
 
 /// What the key may call.
 pub const RECEIVE: &str = "/usr/local/bin/certcast receive --role deploy";
+const COMMENT: &[u8] = b" certcast\n";
+const CALL: &str = "certcast receive";
 const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
 
 /// The file and what it holds.
@@ -44,15 +46,15 @@ impl AuthorizedKeys {
         match standing(&String::from_utf8_lossy(&self.text), key, &line) {
             Standing::There => Ok(None),
             Standing::Otherwise(number) => bail!(
-                "{} has this key already, in line {number}, and not as '{RECEIVE}': remove that line, or keep it and set \
-                 the peer up by hand",
+                "{} has this key already, in line {number}, and not as 'restrict,command=\"{RECEIVE}\"': if it may do more, \
+                 remove that line; if it is meant so, set the peer up by hand",
                 self.path.display()
             ),
             // A last line without its end would make one line of two.
             Standing::Absent if self.text.is_empty() || self.text.ends_with(b"\n") => {
-                Ok(Some([&self.text[..], line.as_bytes(), b"\n"].concat()))
+                Ok(Some([&self.text[..], line.as_bytes(), COMMENT].concat()))
             }
-            Standing::Absent => Ok(Some([&self.text[..], b"\n", line.as_bytes(), b"\n"].concat())),
+            Standing::Absent => Ok(Some([&self.text[..], b"\n", line.as_bytes(), COMMENT].concat())),
         }
     }
 
@@ -60,11 +62,17 @@ impl AuthorizedKeys {
     pub fn shutting_out(&self, key: &PublicKey) -> Option<Vec<u8>> {
         let is_ours = |line: &&[u8]| {
             let line = String::from_utf8_lossy(line);
-            has(&line, key) && line.contains("certcast receive")
+            has(&line, key) && line.contains(CALL)
         };
         let lines: Vec<&[u8]> = self.text.split_inclusive(|byte| *byte == b'\n').collect();
         let kept: Vec<&[u8]> = lines.iter().copied().filter(|line| !is_ours(line)).collect();
         (kept.len() < lines.len()).then(|| kept.concat())
+    }
+
+    /// Whether another key is let in for a role of certcast's.
+    pub fn has_others(&self, than: &PublicKey) -> bool {
+        let text = String::from_utf8_lossy(&self.text);
+        text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains(CALL) && !has(line, than))
     }
 
     /// Puts another text in its place, with its owner and mode.
@@ -84,7 +92,7 @@ impl AuthorizedKeys {
 }
 
 fn line(key: &PublicKey) -> String {
-    format!("restrict,command=\"{RECEIVE}\" {key} certcast")
+    format!("restrict,command=\"{RECEIVE}\" {key}")
 }
 
 fn has(line: &str, key: &PublicKey) -> bool {
@@ -103,7 +111,8 @@ fn standing(text: &str, key: &PublicKey, wanted: &str) -> Standing {
     // sshd takes the first line that has the key.
     match text.lines().enumerate().find(|(_, line)| has(line, key)) {
         None => Standing::Absent,
-        Some((_, line)) if line.trim_end() == wanted => Standing::There,
+        // Whatever the comment behind it is.
+        Some((_, line)) if line.trim_start().starts_with(wanted) => Standing::There,
         Some((at, _)) => Standing::Otherwise(at + 1),
     }
 }
@@ -135,7 +144,7 @@ mod tests {
         assert_eq!(of(""), Standing::Absent);
         assert_eq!(of("ssh-ed25519 AAAA root@web1\n"), Standing::Absent);
         assert_eq!(of(&format!("# {wanted}\n")), Standing::Absent);
-        assert_eq!(of(&format!("ssh-rsa AAAA\n{wanted}\n")), Standing::There);
+        assert_eq!(of(&format!("ssh-rsa AAAA\n{wanted} root@web1\n")), Standing::There);
         assert_eq!(of(&format!("# all of it\nssh-ed25519 {BASE64} root@web1\n{wanted}\n")), Standing::Otherwise(2));
         assert_eq!(of(&wanted.replace("--role", "--only a --role")), Standing::Otherwise(1));
     }
@@ -145,7 +154,7 @@ mod tests {
         let keys = |text: &str| AuthorizedKeys { path: "/nowhere".into(), text: text.as_bytes().to_vec() };
         let own = "ssh-rsa AAAA me\nssh-ed25519 BBBB you";
         let with = keys(own).letting_in(&key()).unwrap().unwrap();
-        assert_eq!(with, format!("{own}\n{}\n", line(&key())).into_bytes());
+        assert_eq!(with, format!("{own}\n{} certcast\n", line(&key())).into_bytes());
         let with = AuthorizedKeys { path: "/nowhere".into(), text: with };
         assert_eq!(with.letting_in(&key()).unwrap(), None);
         assert_eq!(with.shutting_out(&key()).unwrap(), format!("{own}\n").into_bytes());

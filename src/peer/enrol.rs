@@ -33,10 +33,12 @@ pub fn enrol(config: &Path, request: &Enrolment) -> Result<Enrolled> {
 
 fn join(config: &Path, name: &NodeName, key: &PublicKey, dry_run: bool) -> Result<Enrolled> {
     let mut enrolled = Enrolled { addresses: addresses::global()?, ..Enrolled::default() };
-    let keys = AuthorizedKeys::read()?;
-    let with_key = keys.letting_in(key)?;
+    // What is wrong with it is found before anything is written.
+    AuthorizedKeys::read()?.letting_in(key)?;
     configure(config, name, dry_run, &mut enrolled)?;
-    if let Some(text) = with_key {
+    // Read again: that took its time, and somebody may have written to it.
+    let keys = AuthorizedKeys::read()?;
+    if let Some(text) = keys.letting_in(key)? {
         let path = keys.path().display();
         enrolled.done.push(format!("let the primary's key call '{RECEIVE}' and nothing else: {path}"));
         if !dry_run {
@@ -48,7 +50,9 @@ fn join(config: &Path, name: &NodeName, key: &PublicKey, dry_run: bool) -> Resul
 
 fn configure(path: &Path, name: &NodeName, dry_run: bool, enrolled: &mut Enrolled) -> Result<()> {
     if is_there(path)? {
-        config::load(path)?;
+        if !config::load(path)?.peers.is_empty() {
+            bail!("{} there has peers of its own: that server is a primary; set it up by hand", path.display());
+        }
         return Ok(());
     }
     let found = found::here(name, "");
@@ -76,9 +80,17 @@ fn leave(path: &Path, key: &PublicKey) -> Result<Enrolled> {
         );
     }
     let keys = AuthorizedKeys::read()?;
-    if let Some(text) = keys.shutting_out(key) {
-        keys.write(&text)?;
-        enrolled.done.push(format!("took the primary's key out of {}", keys.path().display()));
+    match keys.shutting_out(key) {
+        Some(text) => {
+            keys.write(&text)?;
+            enrolled.done.push(format!("took the primary's key out of {}", keys.path().display()));
+        }
+        None => enrolled.notes.push(format!("{} did not have the primary's key", keys.path().display())),
+    }
+    enrolled.is_used = keys.has_others(key) || node.as_ref().is_some_and(|node| !node.config().peers.is_empty());
+    if enrolled.is_used {
+        enrolled.notes.push("another primary comes here, or this is one: all else of certcast stays".into());
+        return Ok(enrolled);
     }
     let Some(node) = node else { return Ok(enrolled) };
     if node.state() == Path::new(DEFAULT_STATE) {

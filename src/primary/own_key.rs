@@ -5,21 +5,38 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::model::config::{Config, Transport};
 use crate::model::deadline::Deadline;
 use crate::model::pasteable::pasteable;
 use crate::model::public_key::PublicKey;
+use crate::sys::bounded;
 use crate::sys::process::Run;
 
 const KEYGEN: Duration = Duration::from_secs(30);
+const KEY_AT_MOST: u64 = 64 * 1024;
 
-/// Makes one without a passphrase, for hooks run unattended. One that is there is never written over.
-pub fn make(identity: &Path) -> Result<()> {
-    keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "certcast", "-f", &identity.to_string_lossy()]).map(drop)
+/// Makes one without a passphrase, for hooks run unattended, where there is none; says whether it did.
+///
+/// Not where peers let another in already: an agent may stand in for it, or it is lost.
+pub fn make(config: &Config) -> Result<bool> {
+    let identity = &config.ssh.identity;
+    if identity.try_exists()? {
+        return Ok(false);
+    }
+    if config.peers.iter().any(|peer| peer.transport == Transport::Ssh2) {
+        bail!("{} is not there, and peers let another key in already: restore it", identity.display());
+    }
+    keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "certcast", "-f", &identity.to_string_lossy()]).map(|_| true)
 }
 
 /// The public half.
 pub fn public(identity: &Path) -> Result<PublicKey> {
-    let said = keygen(&["-y", "-P", "", "-f", &identity.to_string_lossy()])?;
+    // One with a passphrase is used by an agent, and its public half is beside it.
+    let said = keygen(&["-y", "-P", "", "-f", &identity.to_string_lossy()]).or_else(|error| {
+        let beside = identity.with_extension("pub");
+        let text = bounded::read_bounded(&beside, KEY_AT_MOST).map_err(|_| error)?;
+        anyhow::Ok(String::from_utf8_lossy(&text).into_owned())
+    })?;
     said.parse().with_context(|| format!("{} cannot be read by ssh-keygen", identity.display()))
 }
 

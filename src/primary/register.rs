@@ -9,37 +9,67 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::model::config::{Config, Peer, SshTarget};
+use crate::model::config::{Config, LineagePattern, Peer, SshTarget};
 use crate::model::names::NodeName;
 use crate::primary::link::{OfferedKey, known_hosts};
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 
 const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
+const ADDRESSES_AT_MOST: usize = 16;
 
 /// Pins a host key.
 pub fn pin(offered: &OfferedKey) -> io::Result<()> {
     append(&offered.known_hosts, &format!("{} {} {}\n", offered.host, offered.kind, offered.base64))
 }
 
-/// Adds a `[[peer]]` to the configuration; the file is not touched where it would not be right then.
+/// A new peer, as it is to be noted.
+pub struct Entry {
+    /// What is behind the file's text then.
+    text: String,
+    /// The configuration with it.
+    pub config: Config,
+    /// Where the public reaches it, as far as that is known.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A `[[peer]]` for the configuration, which must be right with it. Nothing is written.
 ///
 /// Of the addresses that the peer has, those are where the public reaches it that the public can: all of them, if the one
 /// by which it was reached is among them. Else it is behind something, and only that one is known.
-pub fn add(config_path: &Path, name: &NodeName, ssh: &SshTarget, own: &[IpAddr]) -> Result<()> {
-    let mut entry = format!("\n[[peer]]\nname = \"{name}\"\nssh = {}\n", toml::Value::from(ssh.to_string()));
-    if let Some(given) = ssh.address().filter(|given| own.contains(given)) {
-        let others = own.iter().filter(|address| **address != given && is_public(address));
-        let all: Vec<_> = [given].iter().chain(others).map(|address| toml::Value::from(address.to_string())).collect();
-        _ = writeln!(entry, "addresses = {}", toml::Value::from(all));
+pub fn entry(
+    config_path: &Path,
+    name: &NodeName,
+    ssh: &SshTarget,
+    own: &[IpAddr],
+    lineages: &[LineagePattern],
+) -> Result<Entry> {
+    let quoted = |text: String| toml::Value::from(text);
+    let mut text = format!("\n[[peer]]\nname = \"{name}\"\nssh = {}\n", quoted(ssh.to_string()));
+    let mut addresses = Vec::new();
+    // So many are no server's, or a liar's.
+    if let Some(given) = ssh.address().filter(|given| own.len() <= ADDRESSES_AT_MOST && own.contains(given)) {
+        addresses.push(given);
+        addresses.extend(own.iter().filter(|address| **address != given && is_public(address)));
+        let all: Vec<_> = addresses.iter().map(|address| quoted(address.to_string())).collect();
+        _ = writeln!(text, "addresses = {}", toml::Value::from(all));
+    }
+    if !lineages.is_empty() {
+        let all: Vec<_> = lineages.iter().map(|pattern| quoted(pattern.to_string())).collect();
+        _ = writeln!(text, "lineages = {}", toml::Value::from(all));
     }
     let old = bounded::read_bounded(config_path, FILE_AT_MOST)?;
-    let text = format!("{}{entry}", String::from_utf8_lossy(&old));
-    Config::parse(&text, config_path).context("with this [[peer]] the configuration would not be right")?;
-    Ok(append(config_path, &entry)?)
+    let config = Config::parse(&format!("{}\n{text}", String::from_utf8_lossy(&old)), config_path)
+        .context("with this [[peer]] the configuration would not be right")?;
+    Ok(Entry { text, config, addresses })
 }
 
-/// Removes a peer's `[[peer]]` with all that belongs to it, and its host keys; comments above it stay.
+/// Adds it to the configuration.
+pub fn add(config_path: &Path, entry: &Entry) -> io::Result<()> {
+    append(config_path, &entry.text)
+}
+
+/// Removes a peer's `[[peer]]` with all that belongs to it, and its host keys.
 pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<()> {
     let old = String::from_utf8_lossy(&bounded::read_bounded(config_path, FILE_AT_MOST)?).into_owned();
     let tables = tables(&old);
@@ -64,28 +94,37 @@ pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<()> {
     Ok(replace(known_hosts, &kept.concat())?)
 }
 
-/// A file's text, cut before each table's head.
+/// A file's text, cut before each table's head, and the comment right above it.
 fn tables(text: &str) -> Vec<&str> {
     let mut tables = Vec::new();
-    let (mut begun, mut at) = (0, 0);
+    let (mut begun, mut head, mut at) = (0, 0, 0);
     for line in text.split_inclusive('\n') {
-        if line.trim_start().starts_with('[') && at > begun {
-            tables.push(&text[begun..at]);
-            begun = at;
+        let words = line.trim_start();
+        if words.starts_with('[') && head > begun {
+            tables.push(&text[begun..head]);
+            begun = head;
         }
         at += line.len();
+        if !words.starts_with('#') {
+            head = at;
+        }
     }
     tables.push(&text[begun..]);
     tables
 }
 
 fn is_peer(table: &str) -> bool {
-    table.trim_start().starts_with("[[peer]]")
+    let mut lines = table.lines().map(str::trim_start);
+    lines.find(|line| !line.is_empty() && !line.starts_with('#')).is_some_and(|line| line.starts_with("[[peer]]"))
 }
 
 fn is_public(address: &IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => !(v4.is_private() || v4.is_link_local() || v4.is_loopback()),
+        // 100.64.0.0/10 is for what is behind a carrier's NAT (RFC 6598), and for overlays.
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            !(v4.is_private() || v4.is_link_local() || v4.is_loopback() || (first == 100 && second & 0xc0 == 64))
+        }
         // Global unicast (RFC 4291 section 2.4).
         IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
     }
@@ -116,7 +155,7 @@ mod tests {
     use super::*;
 
     const OLD: &str = "# the site\n[node]\nname = \"web1\"\n\n[[peer]]\nname = \"web2\"\nssh = \"root@192.0.2.2\"\n\
-                       # not this one\n\n  [[peer]]\nname = \"web3\"\nssh = \"root@192.0.2.3:2222\"\n[deploy]\n\
+                       # not this one\n\n  [[peer]]\nname = \"web3\"\nssh = \"root@192.0.2.3:2222\"\n# What leaves this server.\n[deploy]\n\
                        lineages = [\n  \"*\",\n]";
 
     fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -134,13 +173,16 @@ mod tests {
     fn a_peer_is_added_and_removed_and_the_rest_of_the_file_stays_as_it_is() {
         let (_home, path) = file(OLD);
         let before = fs::read_to_string(&path).unwrap();
-        let own = ["192.0.2.4", "10.0.0.4", "2001:db8::4", "fd00::4"].map(|ip| ip.parse().unwrap());
+        let own = ["192.0.2.4", "10.0.0.4", "2001:db8::4", "fd00::4", "100.100.0.4"].map(|ip| ip.parse().unwrap());
         let (name, ssh) = ("web4".parse().unwrap(), "root@192.0.2.4".parse().unwrap());
-        add(&path, &name, &ssh, &own).unwrap();
+        let new = entry(&path, &name, &ssh, &own, &["*.example".parse().unwrap()]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), before, "nothing is written yet");
+        add(&path, &new).unwrap();
         let config = parsed(&path);
+        assert!(config == new.config && config.peers[2].lineages[0].to_string() == "*.example");
         let public = ["192.0.2.4", "2001:db8::4"].map(|ip| ip.parse::<IpAddr>().unwrap());
-        assert_eq!(config.peers[2].addresses, public);
-        add(&path, &name, &ssh, &[]).unwrap_err();
+        assert!(config.peers[2].addresses == public && new.addresses == public);
+        assert!(entry(&path, &name, &ssh, &[], &[]).is_err());
 
         let known = "192.0.2.4 ssh-ed25519 AAAA\n[192.0.2.3]:2222 ssh-ed25519 AAAA\n192.0.2.44 ssh-ed25519 AAAA";
         fs::write(&config.ssh.known_hosts, known).unwrap();
@@ -149,15 +191,21 @@ mod tests {
         let config = parsed(&path);
         remove(&path, &config, &config.peers[1]).unwrap();
         let left = fs::read_to_string(&path).unwrap();
-        assert!(left.contains("# not this one") && left.contains("\"*\"") && !left.contains("web3"), "{left}");
+        assert!(
+            left.contains("# What leaves this server.") && left.contains("\"*\"") && !left.contains("web3"),
+            "{left}"
+        );
         assert_eq!(fs::read_to_string(&config.ssh.known_hosts).unwrap(), "192.0.2.44 ssh-ed25519 AAAA");
     }
 
     #[test]
     fn a_peer_behind_something_has_no_address_of_its_own() {
         let (_home, path) = file(OLD);
-        add(&path, &"web4".parse().unwrap(), &"root@198.51.100.4".parse().unwrap(), &["10.0.0.4".parse().unwrap()])
-            .unwrap();
-        assert!(!fs::read_to_string(&path).unwrap().contains("addresses"));
+        let of = |own: &[IpAddr]| {
+            entry(&path, &"web4".parse().unwrap(), &"root@198.51.100.4".parse().unwrap(), own, &[]).unwrap().addresses
+        };
+        assert!(of(&["10.0.0.4".parse().unwrap()]).is_empty());
+        assert_eq!(of(&["198.51.100.4".parse().unwrap()]).len(), 1);
+        assert!(of(&["198.51.100.4".parse().unwrap(); 17]).is_empty(), "nor has one that has very many");
     }
 }

@@ -12,6 +12,7 @@ use crate::model::escape::escaped;
 use crate::model::names::NodeName;
 use crate::model::pasteable::pasteable;
 use crate::primary::link::{self, Destination, Route, known_hosts};
+use crate::sys::process::Run;
 use crate::wire::enrolment::{Enrolled, Enrolment};
 
 /// Where the program is on every server: `authorized_keys` and certbot's hooks name it.
@@ -41,20 +42,17 @@ pub struct Seen {
 impl Visit<'_> {
     /// Looks at it: it must be Linux, of this machine's architecture, and let the person be root.
     pub fn look(&self) -> Result<Seen> {
-        let said = self.run(
-            &format!("uname -s; uname -m; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true"),
-            &[],
-            STEP,
-        )?;
+        let command = format!("uname -sm; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true");
+        let said = self.run(&command, &[], STEP)?;
         let mut lines = said.lines().map(str::trim);
         let mut next = || lines.next().unwrap_or_default().to_owned();
-        let (system, machine, user, name) = (next(), next(), next(), next());
-        if system != "Linux" || machine != std::env::consts::ARCH {
+        let (system, user, name) = (next(), next(), next());
+        let own = Run::new(&["uname", "-sm"].map(str::to_owned), Deadline::after(STEP)).run()?.output;
+        if system != own.trim() {
             bail!(
-                "it is {} on {}, and this program is for Linux on {}: build one there, and set the peer up by hand",
+                "it is {}, and this program is for {}: build one there, and set the peer up by hand",
                 escaped(&system),
-                escaped(&machine),
-                std::env::consts::ARCH
+                own.trim()
             );
         }
         if user != "0" {
@@ -65,18 +63,15 @@ impl Visit<'_> {
         Ok(Seen { name: short.parse().ok(), program: digest(next()) })
     }
 
-    /// Puts this very program there: whole under another name first, so that one that runs is never written over.
+    /// Puts this very program there: whole and tried under another name first, so that one that runs is never written over.
     pub fn install(&self, program: &[u8], digest: &str) -> Result<()> {
-        let (new, length) = (format!("{PROGRAM}.new"), program.len());
+        let length = program.len();
         let command = format!(
-            "umask 022 && head -c {length} >{new} && chmod 755 {new} && {new} --version >/dev/null && mv -f {new} {PROGRAM} && \
-             sha256sum {PROGRAM}"
+            "umask 022 && new=$(mktemp {PROGRAM}.XXXXXX) && {{ head -c {length} >$new && \
+             echo \"{digest}  $new\" | sha256sum -c >/dev/null && chmod 755 $new && $new --version >/dev/null && \
+             mv -f $new {PROGRAM} || {{ rm -f $new; false; }}; }}"
         );
-        let said = self.run(&command, program, COPY)?;
-        if said.split_whitespace().next() != Some(digest) {
-            bail!("what arrived at {PROGRAM} there is not what was sent");
-        }
-        Ok(())
+        self.run(&command, program, COPY).map(drop)
     }
 
     /// Takes the program away.
@@ -89,51 +84,61 @@ impl Visit<'_> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         let said = self.run(&format!("{PROGRAM} enrol"), &line, STEP)?;
-        // A login shell may have said something before.
-        let answer = said.lines().last().unwrap_or_default();
-        serde_json::from_str(answer).with_context(|| format!("{PROGRAM} enrol there said {}", escaped(answer)))
+        serde_json::from_str(said.trim())
+            .with_context(|| format!("{PROGRAM} enrol there said {}", escaped(said.trim())))
     }
 
     /// Runs a command to its end, and gives what it printed.
     fn run(&self, command: &str, input: &[u8], budget: Duration) -> Result<String> {
         let argv = self.argv(command);
-        let mut stream = link::open(&Route::Local { argv: &argv }, Deadline::after(budget))?;
+        let mut stream = link::open(&Route::Client { argv: &argv }, Deadline::after(budget))?;
         let mut said = Vec::new();
-        let talked = stream.write_all(input).and_then(|()| {
-            // The status would be ssh's or the command's own: a marker at the end says that all of it went well.
-            Read::by_ref(&mut stream).take(ANSWER_AT_MOST).read_to_end(&mut said)
-        });
-        let said = String::from_utf8_lossy(&said).into_owned();
-        if let Some(said) = said.trim_end().strip_suffix(DONE) {
-            return Ok(said.to_owned());
+        let talked = stream
+            .write_all(input)
+            .and_then(|()| Read::by_ref(&mut stream).take(ANSWER_AT_MOST).read_to_end(&mut said));
+        let said = String::from_utf8_lossy(&said);
+        // What a login shell says comes before, and only a command that went well has the end.
+        let answer = said.trim_end().strip_suffix(END).and_then(|said| said.rsplit_once(BEGIN));
+        if let Some((_, answer)) = answer {
+            return Ok(answer.trim_start().to_owned());
         }
         let words = stream.said();
         let cause = talked.err().map_or_else(|| words.clone(), |error| format!("{error}: {words}"));
         bail!("`{}` failed: {}", pasteable(&argv[..argv.len() - 1]), cause.trim())
     }
 
+    /// The command is made of constants and numbers: nothing in it is anybody's word.
     fn argv(&self, command: &str) -> Vec<String> {
-        let port = self.to.port.unwrap_or(22);
-        let user = self.to.user.as_deref().unwrap_or("root");
-        let mut argv: Vec<String> = ["ssh", "-T", "-x"].map(str::to_owned).into();
+        let mut argv: Vec<String> = ["ssh", "-T", "-x", "-a"].map(str::to_owned).into();
         for option in [
-            "BatchMode=yes".to_owned(),
-            "StrictHostKeyChecking=yes".to_owned(),
-            format!("UserKnownHostsFile={}", self.known_hosts.display()),
-            "GlobalKnownHostsFile=/dev/null".to_owned(),
-            format!("HostKeyAlias={}", known_hosts::lookup_name(&self.to.host, port)),
-            "ConnectTimeout=20".to_owned(),
-            "ServerAliveInterval=10".to_owned(),
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            "UpdateHostKeys=no",
+            "VerifyHostKeyDNS=no",
+            "IgnoreUnknown=KnownHostsCommand",
+            "KnownHostsCommand=none",
+            "GlobalKnownHostsFile=/dev/null",
+            &format!("UserKnownHostsFile={}", self.known_hosts.display()),
+            &format!("HostKeyAlias={}", known_hosts::lookup_name(&self.to.host, self.to.port.unwrap_or(22))),
+            // A master of an earlier login was opened on another's word for the host key.
+            "ControlMaster=no",
+            "ControlPath=none",
+            "ClearAllForwardings=yes",
+            "RemoteCommand=none",
+            "ConnectTimeout=20",
+            "ServerAliveInterval=10",
         ] {
-            argv.extend(["-o".to_owned(), option]);
+            argv.extend(["-o".to_owned(), option.to_owned()]);
         }
         if let Some(port) = self.to.port {
             argv.extend(["-p".to_owned(), port.to_string()]);
         }
+        let user = self.to.user.as_deref().unwrap_or("root");
         argv.extend(["-l".to_owned(), user.to_owned(), "--".to_owned(), self.to.host.clone()]);
-        argv.push(format!("{{ {command}; }} && echo {DONE}"));
+        argv.push(format!("echo {BEGIN}; {{ {command}; }} && echo {END}"));
         argv
     }
 }
 
-const DONE: &str = "certcast-done";
+const BEGIN: &str = "certcast-begin";
+const END: &str = "certcast-end";

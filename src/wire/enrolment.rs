@@ -37,4 +37,6 @@ pub struct Enrolled {
     pub notes: Vec<String>,
     /// The addresses of its own.
     pub addresses: Vec<IpAddr>,
+    /// Whether something else than the primary that asks uses certcast there.
+    pub is_used: bool,
 }

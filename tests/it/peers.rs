@@ -11,7 +11,11 @@ fn strangers() -> Lab {
     let primary = lab.primary();
     primary.configure("[node]\nname = \"web1\"\n\n[[service]]\nname = \"nginx\"\n\n[deploy]\nlineages = [\"*\"]");
     let own = primary.new_key("/root/.ssh/id_ed25519");
+    // What a person has for himself is nothing to go by.
+    let habits = "ForwardAgent yes\n ControlMaster auto\n ControlPath ~/.ssh/cm-%h\n RemoteCommand id\n StrictHostKeyChecking no\n";
+    primary.write("/root/.ssh/config", format!("Host *\n {habits}"));
     for peer in lab.peers() {
+        peer.write("/root/.bashrc", "echo Welcome on board\n");
         peer.remove("/usr/local/bin/certcast");
         peer.authorize(&own, Grant::Shell);
     }
@@ -44,7 +48,8 @@ fn a_server_becomes_a_peer_gets_what_is_there_and_the_second_time_nothing_change
     let said = add(&lab, "web2", &[]).exits(1).stderr();
     assert!(said.contains(&format!("--host-key {}", fingerprint(peer))), "{said}");
     add(&lab, "web2", &["--host-key", "SHA256:AAAA"]).exits(1).says("nothing was changed");
-    add(&lab, "web2", &["--dry-run"]).exits(0).says("not done, for --dry-run: pinned its host key");
+    let said = add(&lab, "web2", &["--dry-run"]).exits(0).says("not done, for --dry-run: pinned its host key");
+    said.says("not done, for --dry-run: sent www.site.test, with its private key");
     assert!(files(peer) == before && !primary.exists("/etc/certcast/known_hosts"));
 
     let said = add(&lab, "web2", &["--host-key", &fingerprint(peer)]).exits(0);
@@ -53,7 +58,7 @@ fn a_server_becomes_a_peer_gets_what_is_there_and_the_second_time_nothing_change
         "192.0.2.2  copied certcast ",
         "192.0.2.2  wrote /etc/certcast/config.toml: webroot /var/www/html, nginx",
         "192.0.2.2  let the primary's key call '/usr/local/bin/certcast receive --role deploy' and nothing else: ",
-        "192.0.2.2  added [[peer]] web2 to /etc/certcast/config.toml",
+        "192.0.2.2  added [[peer]] web2 to /etc/certcast/config.toml, reached at 192.0.2.2, 2001:db8::2",
         "web2  answers through its restricted key: certcast ",
         "web2  www.site.test  applied",
     ] {
@@ -66,6 +71,10 @@ fn a_server_becomes_a_peer_gets_what_is_there_and_the_second_time_nothing_change
     assert_eq!((peer.mode("/etc/certcast/config.toml"), peer.mode("/root/.ssh/authorized_keys")), (0o600, 0o600));
 
     let before = (files(peer), files(primary));
+    add(&lab, "web2", &["--host-key", "SHA256:AAAA"])
+        .exits(1)
+        .says("192.0.2.2 is pinned with SHA256:")
+        .says("nothing was changed");
     let again = add(&lab, "web2", &[]).exits(0).stdout();
     assert!(
         !again.contains("wrote") && !again.contains("copied") && again.contains("everything is in line"),
@@ -88,10 +97,17 @@ fn what_is_not_as_it_should_be_is_said_and_nothing_is_noted() {
     let fingerprint = fingerprint(other);
     let add = |more: &[&str]| add(&lab, "web3", &[&["--host-key", &fingerprint], more].concat());
 
-    add(&["--name", "web1"]).exits(1).says("another node is called web1: give --name");
+    add(&["--name", "web1"]).exits(1).says("another node is called web1: ");
     // A key that is in already and may do more.
     other.authorize(&primary.text("/etc/certcast/id_ed25519.pub"), Grant::Shell);
     add(&[]).exits(1).says("/root/.ssh/authorized_keys has this key already, in line 2, and not as");
+    assert!(!other.exists("/etc/certcast/config.toml"), "nothing is written where something is wrong");
+    // Let in, and yet not: sshd looks elsewhere.
+    other.write("/root/.ssh/authorized_keys", primary.text("/root/.ssh/id_ed25519.pub"));
+    other.run(["cp", "/root/.ssh/authorized_keys", "/etc/ssh/keys"]).ok();
+    other.restart_sshd_with("AuthorizedKeysFile /etc/ssh/keys");
+    add(&[]).exits(1).says("sshd does not let root in with /etc/certcast/id_ed25519");
+    assert_eq!(primary.configuration(), config, "no hook waits for a peer that does not answer");
     other.change_host_key();
     add(&[]).exits(1).says("its host key is now");
     other.stop_sshd();
@@ -153,8 +169,18 @@ fn a_peer_that_is_removed_has_nothing_of_ours_but_its_certificates() {
     );
     primary.run(["certcast", "status"]).exits(0);
 
+    // Another primary goes on as before.
+    lab["web3"].authorize(&own, Grant::Shell);
+    lab["web3"].authorize("ssh-ed25519 AAAA another", Grant::Receive { role: "deploy", only: &[] });
+    primary.run(["certcast", "peer", "remove", "web3"]).exits(0).says("web3: another primary comes here");
+    assert!(lab["web3"].exists("/etc/certcast/config.toml") && lab["web3"].exists("/usr/local/bin/certcast"));
+    assert!(!lab["web3"].text("/root/.ssh/authorized_keys").contains(lab.identity().split(' ').nth(1).unwrap()));
+
     // One that is gone for good is forgotten without a visit.
+    primary.configure(&config);
+    lab["web2"].unplug();
     lab["web3"].unplug();
+    primary.run(["certcast", "peer", "remove", "--gone", "web2"]).exits(0);
     primary.run(["certcast", "peer", "remove", "--gone", "web3"]).exits(0);
     assert!(!primary.configuration().contains("[[peer]]"));
     primary.run(["certcast", "resync"]).exits(0);

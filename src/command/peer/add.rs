@@ -1,136 +1,125 @@
 //! `peer add`: a server becomes a peer, over the person's own ssh access.
 
-use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
+use super::host_key;
 use crate::cli::{PeerAdd, Resync, WishArguments};
 use crate::command::failure::Failure;
 use crate::command::{report, resync};
-use crate::model::config::{self, Config};
-use crate::model::deadline::Deadline;
+use crate::model::config::{self, Config, Peer};
 use crate::model::escape::escaped;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::NodeName;
-use crate::primary::link::{self, Destination, LinkError, OfferedKey, Route};
+use crate::primary::link::Destination;
 use crate::primary::visit::{PROGRAM, Visit};
-use crate::primary::{own_key, register};
+use crate::primary::{lineage, own_key, register};
 use crate::wire::enrolment::Enrolment;
-
-const LOOK: Duration = Duration::from_secs(30);
 
 /// Makes it one, and says each thing that was done; then it gets all bundles. Killed anywhere, or failed, the next call does
 /// the rest; done twice, the second time changes nothing.
 pub fn run(config_path: &Path, arguments: &PeerAdd) -> Result<ExitCode, Failure> {
     let config = config::load(config_path)?;
-    let name = introduce(config_path, &config, arguments)?;
-    let Some(name) = name.filter(|_| !arguments.dry_run) else { return Ok(ExitCode::Done) };
-    let config = config::load(config_path)?;
-    super::hello(&config, config_path, &name)?;
+    let name = {
+        let _held = super::lock(&config)?;
+        introduce(config_path, &config, arguments)?
+    };
+    let Some(name) = name else { return Ok(ExitCode::Done) };
     let wishes = WishArguments { dry_run: false, force: false, adopt: false };
     resync::run(config_path, &Resync { lineages: Vec::new(), peers: vec![name], wishes, json: false })
 }
 
+/// The new peer's name; none where nothing was to be done.
 fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result<Option<NodeName>> {
-    let ssh = &arguments.to;
-    let known = config.peers.iter().find(|peer| peer.ssh == *ssh).map(|peer| peer.name.clone());
-    let to = super::destination(ssh);
-    let prefix = if arguments.dry_run { "not done, for --dry-run: " } else { "" };
-    let done = |what: &str| report::line(&format!("{}  {prefix}{what}", ssh.host));
-    let identity = &config.ssh.identity;
-    if !identity.try_exists()? {
-        if arguments.dry_run {
-            bail!(
-                "there is no key {} yet, and without one nothing can be looked at: run 'certcast init'",
-                identity.display()
-            );
-        }
-        own_key::make(identity)?;
-        done(&format!("made a key for certcast: {}", identity.display()));
+    let (ssh, dry_run) = (&arguments.to, arguments.dry_run);
+    if ssh.user.as_deref().is_some_and(|user| user != "root") {
+        bail!("only root may write what is to be written there: give root@{}, or set the peer up by hand", ssh.host);
     }
-    let key = own_key::public(identity)?;
-    if let Some(offered) = unknown_host_key(config, &to)? {
-        believe(&offered, arguments)?;
+    let to = Destination { user: Some("root".into()), host: ssh.host.clone(), port: ssh.port };
+    let is_it = |peer: &&Peer| {
+        peer.ssh.host.eq_ignore_ascii_case(&ssh.host) && peer.ssh.port.unwrap_or(22) == ssh.port.unwrap_or(22)
+    };
+    let known = config.peers.iter().find(is_it);
+    let prefix = if dry_run { "not done, for --dry-run: " } else { "" };
+    let done = |what: &str| report::line(&format!("{}  {prefix}{what}", ssh.host));
+    if dry_run && !config.ssh.identity.try_exists()? {
+        let identity = config.ssh.identity.display();
+        bail!("there is no key {identity} yet, and without one nothing can be looked at: run 'certcast init'");
+    }
+    if own_key::make(config)? {
+        done(&format!("made a key for certcast: {}", config.ssh.identity.display()));
+    }
+    let key = own_key::public(&config.ssh.identity)?;
+    if let Some(offered) = host_key::unknown(config, &to, arguments)? {
         done(&format!("pinned its host key {} in {}", offered.fingerprint, offered.known_hosts.display()));
-        if arguments.dry_run {
+        if dry_run {
             done("look at the server, copy this program, write its configuration, let the key in, add a [[peer]]");
+            say_what_would_be_sent(config, arguments, known, done)?;
             return Ok(None);
         }
         register::pin(&offered)?;
     }
     let visit = Visit { to: &to, known_hosts: &config.ssh.known_hosts };
     let seen = visit.look()?;
-    let name = known
-        .clone()
-        .or_else(|| arguments.name.clone())
-        .or(seen.name)
-        .context("its host name cannot be a node's name: give --name")?;
+    let name = known.map(|peer| peer.name.clone()).or_else(|| arguments.name.clone()).or(seen.name);
+    let name = name.context("its host name cannot be a node's name: give --name")?;
     if known.is_none() && (name == config.node.name || config.peers.iter().any(|peer| peer.name == name)) {
-        bail!("another node is called {name}: give --name");
+        bail!(
+            "another node is called {name}: if it is this very server, its ssh = is another way to it; else give --name"
+        );
     }
     let (program, digest) = super::this_program()?;
-    if seen.program.as_ref() != Some(&digest) {
-        if !arguments.dry_run {
+    let has_it = seen.program.as_ref() == Some(&digest);
+    if !has_it {
+        if !dry_run {
             visit.install(&program, &digest)?;
         }
         done(&format!("copied certcast {} to {PROGRAM}", env!("CARGO_PKG_VERSION")));
     }
-    let enrolled = if arguments.dry_run && seen.program.as_ref() != Some(&digest) {
-        done("write its configuration, let the key in");
-        None
+    if dry_run && !has_it {
+        done("write its configuration, let the key in, add a [[peer]]");
+        say_what_would_be_sent(config, arguments, known, done)?;
+        return Ok(None);
+    }
+    let enrolled = visit.enrol(&Enrolment::Join { name: name.clone(), key, dry_run })?;
+    enrolled.done.iter().for_each(|what| done(&escaped(what)));
+    enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", ssh.host, escaped(note))));
+    if known.is_some() {
+        super::hello(config, config_path, &name)?;
     } else {
-        let enrolled = visit.enrol(&Enrolment::Join { name: name.clone(), key, dry_run: arguments.dry_run })?;
-        enrolled.done.iter().for_each(|what| done(&escaped(what)));
-        enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", ssh.host, escaped(note))));
-        Some(enrolled)
-    };
-    if known.is_none() {
-        if !arguments.dry_run {
-            register::add(config_path, &name, ssh, &enrolled.map(|it| it.addresses).unwrap_or_default())?;
+        let entry = register::entry(config_path, &name, ssh, &enrolled.addresses, &arguments.lineages)?;
+        if !dry_run {
+            // As long as it does not answer, no hook is to wait for it.
+            super::hello(&entry.config, config_path, &name)?;
+            register::add(config_path, &entry)?;
         }
-        done(&format!("added [[peer]] {name} to {}", config_path.display()));
+        let addresses: Vec<String> = entry.addresses.iter().map(ToString::to_string).collect();
+        let addresses =
+            if addresses.is_empty() { String::new() } else { format!(", reached at {}", addresses.join(", ")) };
+        done(&format!("added [[peer]] {name} to {}{addresses}", config_path.display()));
+    }
+    if dry_run {
+        say_what_would_be_sent(config, arguments, known, done)?;
+        return Ok(None);
     }
     Ok(Some(name))
 }
 
-/// The host key that the server shows, unless it is pinned already. One that is another than the pinned one is an error.
-fn unknown_host_key(config: &Config, to: &Destination) -> Result<Option<OfferedKey>> {
-    let (identity, known_hosts) = (&config.ssh.identity, &config.ssh.known_hosts);
-    let route = Route::Ssh2 { to, identity, known_hosts, connect_timeout: config.ssh.connect_timeout };
-    match link::open(&route, Deadline::after(LOOK)) {
-        // Whether the key is let in already, or not yet, its host key was believed.
-        Ok(_) | Err(LinkError::Authentication { .. }) => Ok(None),
-        Err(LinkError::HostKeyUnknown(offered)) => Ok(Some(*offered)),
-        Err(error) => {
-            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            Err(anyhow!("{:#}{hint}", anyhow::Error::from(error)))
-        }
-    }
-}
-
-/// A person says that this is the server, here or on the command line. Nothing is trusted on first use.
-fn believe(offered: &OfferedKey, arguments: &PeerAdd) -> Result<()> {
-    let OfferedKey { host, kind, fingerprint, .. } = offered;
-    let look = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
-    match &arguments.host_key {
-        Some(wanted) if wanted == fingerprint => return Ok(()),
-        Some(wanted) => bail!("{host} shows the host key {fingerprint} ({kind}), not {wanted}: nothing was changed"),
-        None if arguments.dry_run => return Ok(()),
-        None if !io::stdin().is_terminal() => bail!(
-            "{host} shows the host key {fingerprint} ({kind}): if `{look}` on the server itself says the same, give --host-key {fingerprint}"
-        ),
-        None => {}
-    }
-    report::line(&format!(
-        "{host} shows the host key {fingerprint} ({kind}). On the server itself `{look}` shows its own."
-    ));
-    report::line("Is it the same? Type 'yes':");
-    let mut answer = String::new();
-    io::stdin().lock().take(100).read_line(&mut answer)?;
-    if answer.trim() != "yes" {
-        bail!("not confirmed: nothing was changed");
+/// With its private key.
+fn say_what_would_be_sent(
+    config: &Config,
+    arguments: &PeerAdd,
+    known: Option<&Peer>,
+    done: impl Fn(&str),
+) -> Result<()> {
+    let is_wanted = |name: &_| match known {
+        Some(peer) => peer.wants(name),
+        None => arguments.lineages.is_empty() || arguments.lineages.iter().any(|pattern| pattern.matches(name)),
+    };
+    let all = lineage::all(&config.node.letsencrypt)?;
+    for name in all.iter().filter(|name| config.deploy.wants(name) && is_wanted(name)) {
+        done(&format!("sent {name}, with its private key"));
     }
     Ok(())
 }

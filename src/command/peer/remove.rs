@@ -17,6 +17,7 @@ use crate::wire::enrolment::Enrolment;
 /// The server first: as long as something of ours is there, the primary knows it.
 pub fn run(config_path: &Path, arguments: &PeerRemove) -> Result<ExitCode, Failure> {
     let config = config::load(config_path)?;
+    let _held = super::lock(&config)?;
     let peer = super::find(&config, &arguments.name)?;
     if !arguments.gone {
         take_leave(&config, peer)?;
@@ -27,11 +28,16 @@ pub fn run(config_path: &Path, arguments: &PeerRemove) -> Result<ExitCode, Failu
 }
 
 fn take_leave(config: &Config, peer: &Peer) -> Result<()> {
-    let visit = Visit { to: &super::destination(&peer.ssh), known_hosts: &config.ssh.known_hosts };
-    if visit.look()?.program.is_some() {
-        let enrolled = visit.enrol(&Enrolment::Leave { key: own_key::public(&config.ssh.identity)? })?;
-        enrolled.done.iter().for_each(|what| report::line(&format!("{}  {}", peer.name, escaped(what))));
-        enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", peer.name, escaped(note))));
+    let visit = Visit { to: &super::destination(peer)?, known_hosts: &config.ssh.known_hosts };
+    // Without the program nobody would take the key out.
+    if visit.look()?.program.is_none() {
+        let (program, digest) = super::this_program()?;
+        visit.install(&program, &digest)?;
+    }
+    let enrolled = visit.enrol(&Enrolment::Leave { key: own_key::public(&config.ssh.identity)? })?;
+    enrolled.done.iter().for_each(|what| report::line(&format!("{}  {}", peer.name, escaped(what))));
+    enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", peer.name, escaped(note))));
+    if !enrolled.is_used {
         visit.uninstall()?;
         report::line(&format!("{}  removed {PROGRAM}", peer.name));
     }

@@ -11,7 +11,7 @@ use crate::model::exit_code::ExitCode;
 use crate::model::names::NodeName;
 use crate::primary::visit::{PROGRAM, Visit};
 
-/// One after the other, and no further than to the first that fails: the others have what worked.
+/// One after the other; one that fails does not hold the others up.
 pub fn run(config_path: &Path, names: &[NodeName]) -> Result<ExitCode, Failure> {
     let config = config::load(config_path)?;
     let chosen: Vec<&Peer> = match names {
@@ -19,14 +19,22 @@ pub fn run(config_path: &Path, names: &[NodeName]) -> Result<ExitCode, Failure> 
         names => names.iter().map(|name| super::find(&config, name)).collect::<Result<_, _>>()?,
     };
     let (program, digest) = super::this_program()?;
-    for peer in chosen {
-        upgrade(&config, config_path, peer, &program, &digest)?;
+    let mut failed = 0;
+    for peer in &chosen {
+        if let Err(error) = upgrade(&config, config_path, peer, &program, &digest) {
+            failed += 1;
+            report::complain(&format!("{}: {error:#}", peer.name));
+        }
     }
-    Ok(ExitCode::Done)
+    Ok(match failed {
+        0 => ExitCode::Done,
+        all if all == chosen.len() => ExitCode::Failed,
+        _ => ExitCode::Partly,
+    })
 }
 
 fn upgrade(config: &Config, config_path: &Path, peer: &Peer, program: &[u8], digest: &str) -> Result<()> {
-    let visit = Visit { to: &super::destination(&peer.ssh), known_hosts: &config.ssh.known_hosts };
+    let visit = Visit { to: &super::destination(peer)?, known_hosts: &config.ssh.known_hosts };
     if visit.look()?.program.as_deref() == Some(digest) {
         report::line(&format!("{}  has this program already", peer.name));
         return Ok(());

@@ -59,7 +59,8 @@ fn trust(offered: &OfferedKey) -> String {
     )
 }
 
-fn host_key_file(kind: &str) -> &'static str {
+/// Where a server usually has the public half of a host key of this type.
+pub fn host_key_file(kind: &str) -> &'static str {
     if kind.starts_with("ecdsa") {
         "/etc/ssh/ssh_host_ecdsa_key.pub"
     } else if kind == "ssh-rsa" {

@@ -91,6 +91,11 @@ impl KnownHosts {
         kinds
     }
 
+    /// The fingerprints of the keys that are trusted for this name.
+    pub fn fingerprints(&self, name: &str) -> Vec<String> {
+        self.about(name).filter(|entry| entry.marker == Marker::None).map(|entry| fingerprint(&entry.blob)).collect()
+    }
+
     /// What the file says about this name showing this key.
     pub fn judge(&self, name: &str, blob: &[u8]) -> Verdict {
         let about: Vec<&Entry> = self.about(name).collect();

@@ -30,6 +30,7 @@ use crate::model::deadline::Deadline;
 use crate::model::pasteable::pasteable;
 
 pub use error::{LinkError, OfferedKey, Stage};
+pub use hint::host_key_file;
 
 /// The command that ssh is asked for. The peer's forced command ignores it; without one it is what should run.
 const COMMAND: &str = "certcast receive";
@@ -107,6 +108,11 @@ pub enum Route<'a> {
         /// The program and its arguments.
         argv: &'a [String],
     },
+    /// A program on this node that nobody needs when the stream has ended.
+    Client {
+        /// The program and its arguments.
+        argv: &'a [String],
+    },
 }
 
 impl Route<'_> {
@@ -120,7 +126,9 @@ impl Route<'_> {
                 "run here `{}`: it should answer certcast-wire, and what it says instead is ssh's own",
                 pasteable(&system_ssh::trial(to))
             ),
-            Route::Local { argv } => format!("run here `{}`: it should answer certcast-wire", pasteable(argv)),
+            Route::Local { argv } | Route::Client { argv } => {
+                format!("run here `{}`: it should answer certcast-wire", pasteable(argv))
+            }
         }
     }
 }
@@ -151,6 +159,7 @@ pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, Li
             Ok(Box::new(child::spawn(&system_ssh::argv(to, limit), child::End::Kill, deadline)?))
         }
         Route::Local { argv } => Ok(Box::new(child::spawn(argv, child::End::Leave, deadline)?)),
+        Route::Client { argv } => Ok(Box::new(child::spawn(argv, child::End::Kill, deadline)?)),
     }
 }
 
