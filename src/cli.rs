@@ -55,8 +55,9 @@ Examples of lines in authorized_keys:
   restrict,command=\"/usr/local/bin/certcast receive --role deploy\" ssh-ed25519 KEY
   restrict,command=\"/usr/local/bin/certcast receive --role deploy --only www.example.com\" ssh-ed25519 KEY";
 const INIT: &str = "\
-Example:
-  certcast init www.example.com example.com";
+Examples:
+  certcast init www.example.com example.com
+  certcast init --install-hooks www.example.com   # a certificate that certbot has already";
 const PEER_ADD: &str = "\
 Examples:
   certcast peer add root@192.0.2.2
@@ -120,8 +121,12 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct Init {
     /// The names that the certificate is to be for; the first one is the lineage's.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required_unless_present = "install_hooks", value_name = "NAME")]
     pub names: Vec<Identifier>,
+    /// Have a lineage that certbot has already renewed by certcast's hooks: its renewal configuration is changed, tried, and
+    /// taken back where it does not stand the trial.
+    #[arg(long, value_name = "LINEAGE", conflicts_with = "names")]
+    pub install_hooks: Option<LineageName>,
 }
 
 /// The verbs about peers.

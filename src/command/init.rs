@@ -1,5 +1,7 @@
 //! `init`: this server becomes a primary.
 
+mod hooks;
+
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,6 +14,7 @@ use crate::command::failure::Failure;
 use crate::command::report;
 use crate::model::config::{self, Config};
 use crate::model::exit_code::ExitCode;
+use crate::model::names::Identifier;
 use crate::model::pasteable::pasteable;
 use crate::peer::found;
 use crate::primary::own_key;
@@ -31,13 +34,20 @@ pub fn run(config_path: &Path, arguments: &Init) -> Result<ExitCode, Failure> {
     if own_key::make(&config)? {
         report::line(&format!("made a key for certcast: {}", config.ssh.identity.display()));
     }
-    say_what_comes_next(&config, arguments);
+    match &arguments.install_hooks {
+        Some(lineage) => hooks::install(&config, lineage)?,
+        None => say_what_comes_next(&config, &arguments.names),
+    }
     Ok(ExitCode::Done)
 }
 
 fn write(path: &Path, arguments: &Init) -> Result<()> {
     let own = Config::parse("", path).context("this host has no name that a node can have")?.node.name;
-    let lineage = toml::Value::from(arguments.names[0].to_string());
+    let lineage = match (&arguments.install_hooks, arguments.names.first()) {
+        (Some(lineage), _) => lineage.to_string(),
+        (None, name) => name.map(ToString::to_string).unwrap_or_default(),
+    };
+    let lineage = toml::Value::from(lineage);
     let found = found::here(
         &own,
         &format!("\n# What leaves this server, with its private key.\n[deploy]\nlineages = [{lineage}]\n"),
@@ -56,8 +66,8 @@ fn write(path: &Path, arguments: &Init) -> Result<()> {
     Ok(())
 }
 
-fn say_what_comes_next(config: &Config, arguments: &Init) {
-    let names: Vec<String> = arguments.names.iter().map(ToString::to_string).collect();
+fn say_what_comes_next(config: &Config, names: &[Identifier]) {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut certbot: Vec<String> =
         ["certbot", "certonly", "--manual", "--preferred-challenges", "http"].map(str::to_owned).into();
     for hook in ["manual-auth", "manual-cleanup", "deploy"] {

@@ -18,6 +18,7 @@ pub mod publication;
 pub mod readiness;
 pub mod record;
 pub mod register;
+pub mod renewal_conf;
 pub mod rollout;
 pub mod survey;
 pub mod targets;

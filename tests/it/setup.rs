@@ -62,3 +62,45 @@ fn init_changes_nothing_the_second_time() {
     assert!(primary.tree("/etc/certcast") == files);
     primary.run(["certcast", "init"]).exits(2);
 }
+
+#[test]
+fn a_certificate_that_certbot_has_is_renewed_by_the_hooks_after_one_command() {
+    let lab = Lab::raise().hosts(2).with_ca().up();
+    let primary = lab.primary();
+    let conf = format!("/etc/letsencrypt/renewal/{NAME}.conf");
+    // As it is with one server.
+    lab.point_both(NAME, &["web1"]);
+    let own =
+        ["certonly", "--webroot", "--webroot-path", "/var/www/html", "--deploy-hook", "nginx -s reload", "-d", NAME];
+    primary.certbot(Certbot::Debian).args(own).run().ok();
+    primary.write("/etc/letsencrypt/cli.ini", "server = https://ca.test:14000/dir\n");
+    let install = |lineage: &str| {
+        let command = primary.command(["certcast", "init", "--install-hooks", lineage]);
+        command.env("REQUESTS_CA_BUNDLE", "/etc/lab-root.pem").deadline(std::time::Duration::from_secs(180)).run()
+    };
+    install("nobody.test").exits(1).says("certbot has no /etc/letsencrypt/renewal/nobody.test.conf");
+
+    // One server too many: the trial fails, and all is as before.
+    let before = primary.text(&conf);
+    lab.point_both(NAME, &["web1", "web2"]);
+    lab["web2"].set("node.webroot", "/srv");
+    primary.set("challenge.abort_certbot", true);
+    let said = install(NAME).exits(1).stderr();
+    assert!(said.contains(&format!("{conf} is as it was before: ")) && said.contains("web2"), "{said}");
+    assert_eq!(primary.text(&conf), before);
+
+    lab["web2"].set("node.webroot", "/var/www/html");
+    let said = install(NAME).exits(0);
+    assert!(said.stderr().contains("its own deploy hook is called no more: nginx -s reload"), "{said}");
+    assert_eq!(primary.text(&format!("{conf}.before-certcast")), before);
+    install(NAME).exits(0).says("has the hooks already");
+    primary.run(["certcast", "resync"]).exits(0);
+    for host in lab.hosts() {
+        host.serve(NAME, &[NAME]);
+    }
+    let old = lab.served_leaf(primary.v4(), NAME);
+    primary.certbot(Certbot::Debian).args(["renew", "--force-renewal", "--no-random-sleep-on-renew"]).run().ok();
+    let new = lab.served_leaf(primary.v4(), NAME);
+    assert!(new.is_some() && new != old);
+    assert_eq!(lab.served_leaf(lab["web2"].v4(), NAME), new);
+}

@@ -1,0 +1,100 @@
+//! `init --install-hooks`: a lineage that certbot has already is renewed by certcast's hooks from now on.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::report;
+use crate::model::certificate::Leaf;
+use crate::model::config::Config;
+use crate::model::deadline::Deadline;
+use crate::model::escape::escaped;
+use crate::model::names::{Identifier, LineageName};
+use crate::model::pasteable::pasteable;
+use crate::primary::renewal_conf;
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
+use crate::sys::process::Run;
+
+const FILE_AT_MOST: u64 = 1024 * 1024;
+/// The CA has its time, and so has the proof.
+const DRY_RUN: Duration = Duration::from_secs(900);
+
+/// Changes the renewal configuration and has certbot try it; what does not stand the trial is taken back. The old one stays
+/// beside it.
+pub fn install(config: &Config, lineage: &LineageName) -> Result<()> {
+    let tree = &config.node.letsencrypt;
+    let path = tree.join("renewal").join(format!("{lineage}.conf"));
+    let old = match bounded::read_bounded(&path, FILE_AT_MOST) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("certbot has no {}: `certbot certificates` shows what it has", path.display())
+        }
+        text => String::from_utf8_lossy(&text?).into_owned(),
+    };
+    refuse_wildcards(&tree.join("live").join(lineage.as_str()).join("cert.pem"))?;
+    if !config.deploy.wants(lineage) {
+        report::warn(&format!("{lineage} is not rolled out yet: add it to deploy.lineages"));
+    }
+    let Some(changed) = renewal_conf::with_hooks(&old) else {
+        report::line(&format!("{} has the hooks already", path.display()));
+        return Ok(());
+    };
+    let metadata = std::fs::metadata(&path)?;
+    let attributes = Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) };
+    // certbot reads what ends in .conf and nothing else there.
+    let backup = path.with_extension("conf.before-certcast");
+    if !backup.try_exists()? {
+        atomic::replace_path(&backup, old.as_bytes(), &attributes)?;
+    }
+    atomic::replace_path(&path, changed.text.as_bytes(), &attributes)?;
+    report::line(&format!("changed {}; what it was is in {}", path.display(), backup.display()));
+    if let Some(hook) = changed.replaced {
+        report::warn(&format!(
+            "its own deploy hook is called no more: {}; what it did for services here, [[service]] does now",
+            escaped(&hook)
+        ));
+    }
+    report::line("trying it with the CA's staging server, which may take a minute");
+    if let Err(error) = try_renewal(tree, lineage) {
+        atomic::replace_path(&path, old.as_bytes(), &attributes).context("cannot take the change back")?;
+        return Err(error.context(format!("{} is as it was before", path.display())));
+    }
+    report::line(&format!("{lineage} is renewed by certcast's hooks from now on; send it with 'certcast resync'"));
+    Ok(())
+}
+
+/// HTTP-01 cannot validate them (RFC 8555 section 8.3).
+fn refuse_wildcards(cert: &Path) -> Result<()> {
+    let text = bounded::read_bounded(cert, FILE_AT_MOST)?;
+    let leaf =
+        Leaf::read(&String::from_utf8_lossy(&text)).with_context(|| format!("{} cannot be read", cert.display()))?;
+    if let Some(name) = leaf.names.iter().find(|name| Identifier::is_wildcard(name)) {
+        bail!(
+            "its certificate is for {name}, which only DNS-01 validates: keep its renewal, and let its deploy hook be '/usr/local/bin/certcast deploy'"
+        );
+    }
+    Ok(())
+}
+
+fn try_renewal(tree: &Path, lineage: &LineageName) -> Result<()> {
+    let tree = tree.to_string_lossy();
+    let words = [
+        "certbot",
+        "renew",
+        "--config-dir",
+        &tree,
+        "--cert-name",
+        lineage.as_str(),
+        "--dry-run",
+        "--no-random-sleep-on-renew",
+    ];
+    let argv = words.map(str::to_owned);
+    let finished = Run::new(&argv, Deadline::after(DRY_RUN)).run()?;
+    if !finished.status.success() {
+        bail!("`{}` failed: {}", pasteable(&argv), finished.output.trim());
+    }
+    Ok(())
+}
