@@ -2,9 +2,6 @@
 
 mod hooks;
 
-use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -18,18 +15,11 @@ use crate::model::names::Identifier;
 use crate::model::pasteable::pasteable;
 use crate::peer::found;
 use crate::primary::own_key;
-use crate::sys::atomic::{self, Attributes};
 
 /// Writes a configuration and makes a key, where there is none, and says what comes next. Done twice, the second time
 /// changes nothing.
 pub fn run(config_path: &Path, arguments: &Init) -> Result<ExitCode, Failure> {
-    match fs::symlink_metadata(config_path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => write(config_path, arguments)?,
-        known => {
-            known.with_context(|| format!("cannot look at {}", config_path.display()))?;
-            report::line(&format!("{} is there, and stays as it is", config_path.display()));
-        }
-    }
+    write(config_path, arguments)?;
     let config = config::load(config_path)?;
     if own_key::make(&config)? {
         report::line(&format!("made a key for certcast: {}", config.ssh.identity.display()));
@@ -42,27 +32,21 @@ pub fn run(config_path: &Path, arguments: &Init) -> Result<ExitCode, Failure> {
 }
 
 fn write(path: &Path, arguments: &Init) -> Result<()> {
+    if found::is_there(path)? {
+        report::line(&format!("{} is there, and stays as it is", path.display()));
+        return Ok(());
+    }
     let own = Config::parse("", path).context("this host has no name that a node can have")?.node.name;
     let lineage = match (&arguments.install_hooks, arguments.names.first()) {
         (Some(lineage), _) => lineage.to_string(),
         (None, name) => name.map(ToString::to_string).unwrap_or_default(),
     };
     let lineage = toml::Value::from(lineage);
-    let found = found::here(
-        &own,
-        &format!("\n# What leaves this server, with its private key.\n[deploy]\nlineages = [{lineage}]\n"),
-    );
-    Config::parse(&found.text, path).context("the configuration for what was found here is not right")?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            return Err(error).with_context(|| format!("cannot make {}", directory.display()));
-        }
-        _ => {}
+    let deploy = format!("\n# What leaves this server, with its private key.\n[deploy]\nlineages = [{lineage}]\n");
+    if let Some(found) = found::configure(path, &own, &deploy, false)? {
+        report::line(&format!("wrote {}: {}", path.display(), found.summary));
+        found.notes.iter().for_each(|note| report::warn(note));
     }
-    atomic::replace_path(path, found.text.as_bytes(), &Attributes { mode: 0o600, owner: None })?;
-    report::line(&format!("wrote {}: {}", path.display(), found.summary));
-    found.notes.iter().for_each(|note| report::warn(note));
     Ok(())
 }
 

@@ -20,10 +20,10 @@ use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::NodeName;
-use crate::peer::authorized_keys::make_directory;
 use crate::primary::conversation::Conversation;
 use crate::primary::fleet::Fleet;
 use crate::primary::link::Destination;
+use crate::sys::dir::make_private;
 use crate::sys::lock::Lock;
 
 const HELLO: Duration = Duration::from_secs(30);
@@ -52,7 +52,7 @@ fn destination(peer: &Peer) -> Result<Destination> {
 
 /// Two at once would write each other's changes to the configuration away.
 fn lock(config: &Config) -> Result<Lock> {
-    make_directory(&config.node.state)?;
+    make_private(&config.node.state)?;
     let lock = Lock::acquire(&config.node.state.join("peers.lock"), Deadline::after(LOCK));
     lock.context("another 'certcast peer' is at work here")
 }

@@ -1,16 +1,14 @@
 //! `authorized_keys` of the user that this runs as: the one line with which the primary is let in.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 
 use crate::model::public_key::PublicKey;
-use crate::sys::atomic::{self, Attributes};
-use crate::sys::bounded;
+use crate::sys::dir::make_private;
+use crate::sys::{atomic, bounded};
 
 /// What the key may call.
 pub const RECEIVE: &str = "/usr/local/bin/certcast receive --role deploy";
@@ -77,17 +75,8 @@ impl AuthorizedKeys {
 
     /// Puts another text in its place, with its owner and mode.
     pub fn write(&self, text: &[u8]) -> Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        make_directory(directory)?;
-        let attributes = match fs::metadata(&self.path) {
-            Ok(metadata) => {
-                Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) }
-            }
-            Err(_) => Attributes { mode: 0o600, owner: None },
-        };
-        // It may be a link, to a place that somebody keeps.
-        let real = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        Ok(atomic::replace_path(&real, text, &attributes)?)
+        make_private(self.path.parent().unwrap_or(Path::new("/")))?;
+        Ok(atomic::rewrite(&self.path, text)?)
     }
 }
 
@@ -114,16 +103,6 @@ fn standing(text: &str, key: &PublicKey, wanted: &str) -> Standing {
         // Whatever the comment behind it is.
         Some((_, line)) if line.trim_start().starts_with(wanted) => Standing::There,
         Some((at, _)) => Standing::Otherwise(at + 1),
-    }
-}
-
-/// Makes a directory for nobody else, where there is none.
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display())))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,22 +1,20 @@
 //! What makes a server a peer, and what ends that. What is there already stays; done twice, the second time changes nothing.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::model::config::{self, Config};
+use crate::model::config;
 use crate::model::deadline::Deadline;
 use crate::model::names::NodeName;
 use crate::model::public_key::PublicKey;
-use crate::peer::authorized_keys::{AuthorizedKeys, RECEIVE, make_directory};
+use crate::peer::authorized_keys::{AuthorizedKeys, RECEIVE};
 use crate::peer::found;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::sys::addresses;
-use crate::sys::atomic::{self, Attributes};
 use crate::wire::enrolment::{Enrolled, Enrolment};
 
 /// A conversation under way is waited for.
@@ -49,19 +47,11 @@ fn join(config: &Path, name: &NodeName, key: &PublicKey, dry_run: bool) -> Resul
 }
 
 fn configure(path: &Path, name: &NodeName, dry_run: bool, enrolled: &mut Enrolled) -> Result<()> {
-    if is_there(path)? {
-        if !config::load(path)?.peers.is_empty() {
-            bail!("{} there has peers of its own: that server is a primary; set it up by hand", path.display());
-        }
-        return Ok(());
-    }
-    let found = found::here(name, "");
-    Config::parse(&found.text, path).context("the configuration for what was found here is not right")?;
-    enrolled.done.push(format!("wrote {}: {}", path.display(), found.summary));
-    enrolled.notes.extend(found.notes);
-    if !dry_run {
-        make_directory(path.parent().unwrap_or(Path::new("/")))?;
-        atomic::replace_path(path, found.text.as_bytes(), &Attributes { mode: 0o600, owner: None })?;
+    if let Some(found) = found::configure(path, name, "", dry_run)? {
+        enrolled.done.push(format!("wrote {}: {}", path.display(), found.summary));
+        enrolled.notes.extend(found.notes);
+    } else if !config::load(path)?.peers.is_empty() {
+        bail!("{} there has peers of its own: that server is a primary; set it up by hand", path.display());
     }
     Ok(())
 }
@@ -69,7 +59,7 @@ fn configure(path: &Path, name: &NodeName, dry_run: bool, enrolled: &mut Enrolle
 /// Certificates stay: services use them.
 fn leave(path: &Path, key: &PublicKey) -> Result<Enrolled> {
     let mut enrolled = Enrolled::default();
-    let node = if is_there(path)? { Some(Node::open(config::load(path)?, false)?) } else { None };
+    let node = if found::is_there(path)? { Some(Node::open(config::load(path)?, false)?) } else { None };
     let _held = match &node {
         Some(node) => Some(node.lock(Deadline::after(LOCK)).map_err(|halt| anyhow::anyhow!("{}", halt.0))?),
         None => None,
@@ -108,11 +98,4 @@ fn leave(path: &Path, key: &PublicKey) -> Result<Enrolled> {
     }
     enrolled.notes.push(format!("the certificates in {} stay: services use them", node.letsencrypt().path().display()));
     Ok(enrolled)
-}
-
-fn is_there(path: &Path) -> Result<bool> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        known => known.map(|_| true).with_context(|| format!("cannot look at {}", path.display())),
-    }
 }

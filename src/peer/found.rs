@@ -3,10 +3,17 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+
+use crate::model::config::Config;
 use crate::model::deadline::Deadline;
 use crate::model::names::NodeName;
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::dir::make_private;
 use crate::sys::process::Run;
 
 const LOOK: Duration = Duration::from_secs(20);
@@ -25,7 +32,7 @@ pub struct Found {
 }
 
 /// A configuration for this machine, with these tables at its end.
-pub fn here(name: &NodeName, more: &str) -> Found {
+fn here(name: &NodeName, more: &str) -> Found {
     let running = running();
     let servers: Vec<&str> = SERVERS.into_iter().filter(|server| running.contains(*server)).collect();
     let webroots = if servers.contains(&"nginx") { nginx_webroots() } else { BTreeSet::new() };
@@ -55,6 +62,28 @@ pub fn here(name: &NodeName, more: &str) -> Found {
     let summary =
         format!("webroot {webroot}, {}", if servers.is_empty() { "no service".into() } else { servers.join(", ") });
     Found { text, summary, notes }
+}
+
+/// Writes a configuration for this machine; none where there is one already, which stays.
+pub fn configure(path: &Path, name: &NodeName, more: &str, dry_run: bool) -> Result<Option<Found>> {
+    if is_there(path)? {
+        return Ok(None);
+    }
+    let found = here(name, more);
+    Config::parse(&found.text, path).context("the configuration for what was found here is not right")?;
+    if !dry_run {
+        make_private(path.parent().unwrap_or(Path::new("/")))?;
+        atomic::replace_path(path, found.text.as_bytes(), &Attributes { mode: 0o600, owner: None })?;
+    }
+    Ok(Some(found))
+}
+
+/// Whether there is a file, of whatever kind.
+pub fn is_there(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        known => known.map(|_| true).with_context(|| format!("cannot look at {}", path.display())),
+    }
 }
 
 /// The names of the programs that run here, as the kernel has them (proc(5), /proc/PID/comm).
@@ -205,6 +234,6 @@ mod tests {
     #[test]
     fn what_is_written_is_a_configuration() {
         let found = here(&"web2".parse().unwrap(), "\n[deploy]\nlineages = [\"*\"]\n");
-        crate::model::config::Config::parse(&found.text, std::path::Path::new("test.toml")).unwrap();
+        Config::parse(&found.text, Path::new("test.toml")).unwrap();
     }
 }

@@ -1,10 +1,8 @@
 //! What the primary notes of a peer: its host key, and its `[[peer]]`. What is in the files stays as it is.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::model::config::{Config, LineagePattern, Peer, SshTarget};
 use crate::model::names::NodeName;
 use crate::primary::link::{OfferedKey, known_hosts};
-use crate::sys::atomic::{self, Attributes};
+use crate::sys::atomic;
 use crate::sys::bounded;
 
 const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
@@ -82,7 +80,7 @@ pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<()> {
     let Some(text) = without else {
         bail!("the [[peer]] of {} is not one part of {}: remove it there by hand", peer.name, config_path.display());
     };
-    replace(config_path, text.as_bytes())?;
+    atomic::rewrite(config_path, text.as_bytes())?;
     let known_hosts = &config.ssh.known_hosts;
     let host = known_hosts::lookup_name(&peer.ssh.host, peer.ssh.port.unwrap_or(22));
     let keys = match bounded::read_bounded(known_hosts, FILE_AT_MOST) {
@@ -91,7 +89,7 @@ pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<()> {
     };
     let is_its = |line: &&[u8]| line.split(|byte| *byte == b' ').next() == Some(host.as_bytes());
     let kept: Vec<&[u8]> = keys.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_its(line)).collect();
-    Ok(replace(known_hosts, &kept.concat())?)
+    Ok(atomic::rewrite(known_hosts, &kept.concat())?)
 }
 
 /// A file's text, cut before each table's head, and the comment right above it.
@@ -136,22 +134,13 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
         text => text?,
     };
     let end = if old.is_empty() || old.ends_with(b"\n") { "" } else { "\n" };
-    replace(path, &[&old[..], end.as_bytes(), line.as_bytes()].concat())
-}
-
-/// With the owner and mode that it has.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    // It may be a link, to a place that somebody keeps.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let attributes = match fs::metadata(&path) {
-        Ok(metadata) => Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) },
-        Err(_) => Attributes { mode: 0o600, owner: None },
-    };
-    atomic::replace_path(&path, text, &attributes)
+    atomic::rewrite(path, &[&old[..], end.as_bytes(), line.as_bytes()].concat())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const OLD: &str = "# the site\n[node]\nname = \"web1\"\n\n[[peer]]\nname = \"web2\"\nssh = \"root@192.0.2.2\"\n\

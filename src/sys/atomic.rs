@@ -35,6 +35,18 @@ pub struct Attributes {
     pub owner: Option<(u32, u32)>,
 }
 
+impl Attributes {
+    /// Those of a file; of one that is not there, for nobody else.
+    pub fn of(path: &Path) -> Attributes {
+        match std::fs::metadata(path) {
+            Ok(metadata) => {
+                Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) }
+            }
+            Err(_) => Attributes { mode: 0o600, owner: None },
+        }
+    }
+}
+
 /// Writes a file that must not exist yet; one that does is an error of kind `AlreadyExists`.
 ///
 /// After an error nothing of that name was made.
@@ -66,6 +78,12 @@ pub fn replace_path(path: &Path, content: &[u8], attrs: &Attributes) -> io::Resu
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     replace(&Dir::open(parent)?, name, content, attrs)
+}
+
+/// [`replace_path`] for somebody's file: where a link leads, with the owner and mode that it has; a new one is for nobody else.
+pub fn rewrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    replace_path(&path, content, &Attributes::of(&path))
 }
 
 /// Removes what killed writers left in a directory, and says how many there were.

@@ -1,6 +1,6 @@
 //! The tree on the peers: certbot's own layout, mirrored, and never taken from somebody else.
 
-use crate::lab::{Entry, Host, Lab};
+use crate::lab::{Bundle, Entry, Host, Lab};
 
 const NAME: &str = "www.site.test";
 
@@ -77,14 +77,18 @@ fn renewals_show_everywhere_at_once_and_versions_the_primary_dropped_are_pruned(
     }
 }
 
+fn write_by_hand(peer: &Host, live: &str, bundle: &Bundle) {
+    for (file, content) in bundle.files() {
+        peer.write(&format!("{live}/{file}.pem"), content);
+    }
+}
+
 #[test]
 fn a_hand_made_tree_is_refused_until_adopted_and_then_kept_as_a_backup() {
     let lab = Lab::raise().hosts(2).up();
     let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");
     let by_hand = lab.bundle(&[NAME]);
-    for (file, content) in by_hand.files() {
-        peer.write(&format!("{live}/{file}.pem"), content);
-    }
+    write_by_hand(peer, live, &by_hand);
     peer.serve(NAME, &[NAME]);
     peer.await_served(&lab, NAME, &by_hand);
     let tree = peer.certificates();
@@ -108,9 +112,7 @@ fn a_failed_adoption_leaves_the_hand_made_tree_as_it_was() {
     let lab = Lab::raise().hosts(2).up();
     let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");
     let by_hand = lab.bundle(&[NAME]);
-    for (file, content) in by_hand.files() {
-        peer.write(&format!("{live}/{file}.pem"), content);
-    }
+    write_by_hand(peer, live, &by_hand);
     peer.mkdir("/etc/letsencrypt/archive");
     peer.serve(NAME, &[NAME]);
     peer.await_served(&lab, NAME, &by_hand);
@@ -128,9 +130,7 @@ fn a_hand_made_tree_that_is_a_mount_point_is_not_taken_over_link_by_link() {
     let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");
     let by_hand = lab.bundle(&[NAME]);
     peer.small_disk(live, "size=1m");
-    for (file, content) in by_hand.files() {
-        peer.write(&format!("{live}/{file}.pem"), content);
-    }
+    write_by_hand(peer, live, &by_hand);
     peer.mkdir("/etc/letsencrypt/archive");
     peer.serve(NAME, &[NAME]);
     peer.await_served(&lab, NAME, &by_hand);
@@ -146,9 +146,7 @@ fn what_somebody_dropped_into_the_new_tree_does_not_cost_the_hand_made_one() {
     let lab = Lab::raise().hosts(2).up();
     let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");
     let by_hand = lab.bundle(&[NAME]);
-    for (file, content) in by_hand.files() {
-        peer.write(&format!("{live}/{file}.pem"), content);
-    }
+    write_by_hand(peer, live, &by_hand);
     peer.serve(NAME, &[NAME]);
     peer.await_served(&lab, NAME, &by_hand);
     let tree = peer.tree(live);

@@ -1,7 +1,6 @@
 //! `init --install-hooks`: a lineage that certbot has already is renewed by certcast's hooks from now on.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,14 +41,12 @@ pub fn install(config: &Config, lineage: &LineageName) -> Result<()> {
         report::line(&format!("{} has the hooks already", path.display()));
         return Ok(());
     };
-    let metadata = std::fs::metadata(&path)?;
-    let attributes = Attributes { mode: metadata.mode() & 0o7777, owner: Some((metadata.uid(), metadata.gid())) };
     // certbot reads what ends in .conf and nothing else there.
     let backup = path.with_extension("conf.before-certcast");
     if !backup.try_exists()? {
-        atomic::replace_path(&backup, old.as_bytes(), &attributes)?;
+        atomic::replace_path(&backup, old.as_bytes(), &Attributes::of(&path))?;
     }
-    atomic::replace_path(&path, changed.text.as_bytes(), &attributes)?;
+    atomic::rewrite(&path, changed.text.as_bytes())?;
     report::line(&format!("changed {}; what it was is in {}", path.display(), backup.display()));
     if let Some(hook) = changed.replaced {
         report::warn(&format!(
@@ -59,7 +56,7 @@ pub fn install(config: &Config, lineage: &LineageName) -> Result<()> {
     }
     report::line("trying it with the CA's staging server, which may take a minute");
     if let Err(error) = try_renewal(tree, lineage) {
-        atomic::replace_path(&path, old.as_bytes(), &attributes).context("cannot take the change back")?;
+        atomic::rewrite(&path, old.as_bytes()).context("cannot take the change back")?;
         return Err(error.context(format!("{} is as it was before", path.display())));
     }
     report::line(&format!("{lineage} is renewed by certcast's hooks from now on; send it with 'certcast resync'"));

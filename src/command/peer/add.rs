@@ -37,10 +37,7 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
         bail!("only root may write what is to be written there: give root@{}, or set the peer up by hand", ssh.host);
     }
     let to = Destination { user: Some("root".into()), host: ssh.host.clone(), port: ssh.port };
-    let is_it = |peer: &&Peer| {
-        peer.ssh.host.eq_ignore_ascii_case(&ssh.host) && peer.ssh.port.unwrap_or(22) == ssh.port.unwrap_or(22)
-    };
-    let known = config.peers.iter().find(is_it);
+    let known = config.peers.iter().find(|peer| peer.ssh.is_same_server(ssh));
     let prefix = if dry_run { "not done, for --dry-run: " } else { "" };
     let done = |what: &str| report::line(&format!("{}  {prefix}{what}", ssh.host));
     if dry_run && !config.ssh.identity.try_exists()? {

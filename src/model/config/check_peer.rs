@@ -69,8 +69,5 @@ fn peer(raw: RawPeer) -> Result<Peer, Fault> {
 
 /// Whatever the account is, two peers at one place would each undo what the other does.
 fn same_server(one: &Peer, other: &Peer) -> bool {
-    one.transport != Transport::Local
-        && other.transport != Transport::Local
-        && one.ssh.port.unwrap_or(22) == other.ssh.port.unwrap_or(22)
-        && one.ssh.host.eq_ignore_ascii_case(&other.ssh.host)
+    one.transport != Transport::Local && other.transport != Transport::Local && one.ssh.is_same_server(&other.ssh)
 }

@@ -19,6 +19,11 @@ pub struct SshTarget {
 }
 
 impl SshTarget {
+    /// Whether it is another way to say the same sshd, whatever the account is.
+    pub fn is_same_server(&self, other: &SshTarget) -> bool {
+        self.port.unwrap_or(22) == other.port.unwrap_or(22) && self.host.eq_ignore_ascii_case(&other.host)
+    }
+
     /// The host when it is an address that needs no zone.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()

@@ -1,7 +1,10 @@
 //! Making a directory, with the owner and mode that it is to have.
 
 use std::ffi::OsStr;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod, mkdirat};
@@ -69,5 +72,15 @@ impl Dir {
             fchown(&fresh.fd, Some(Uid::from_raw(wanted.uid)), Some(Gid::from_raw(wanted.gid)))?;
         }
         Ok(fchmod(&fresh.fd, Mode::from_bits_truncate(mode))?)
+    }
+}
+
+/// Makes a directory by path for nobody else; what is there already stays as it is.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(PRIVATE).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display())))
+        }
+        _ => Ok(()),
     }
 }
