@@ -47,6 +47,11 @@ Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown, also for a wrong command lin
 Examples:
   certcast check --warning 20 --critical 7
   certcast check --metrics /var/lib/prometheus/node-exporter/certcast.prom";
+const DOCTOR: &str = "\
+Exit codes: 0 nothing was found, 1 something was, 2 a wrong command line or configuration.
+Examples:
+  certcast doctor
+  certcast doctor --json www.example.com | jq -r '.[] | select(.severity == \"error\") | .what'";
 const REHEARSE: &str = "\
 Example:
   certcast rehearse www.example.com example.com";
@@ -87,6 +92,9 @@ pub enum Command {
     /// One line and an exit code as monitoring plugins have them, and metrics for Prometheus.
     #[command(after_help = CHECK)]
     Check(Check),
+    /// Look at everything that can go wrong, on all nodes, and say the remedy for each thing found.
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Publish, prove and remove a made-up challenge: what certbot will find, on any day and without a CA.
     #[command(after_help = REHEARSE)]
     Rehearse(Rehearse),
@@ -239,6 +247,17 @@ pub struct Check {
     /// Write metrics to this file too, for `node_exporter`'s textfile collector.
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
+}
+
+/// The arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Only these lineages; all by default.
+    #[arg(value_name = "LINEAGE")]
+    pub lineages: Vec<LineageName>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `rehearse`.

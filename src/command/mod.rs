@@ -4,6 +4,7 @@ mod auth;
 mod check;
 mod cleanup;
 mod deploy;
+mod doctor;
 mod documents;
 mod enrol;
 pub mod failure;
@@ -34,6 +35,7 @@ pub fn run(cli: &Cli) -> Result<process::ExitCode, Failure> {
         Command::Resync(arguments) => resync::run(&cli.config, arguments),
         // Monitoring has codes of its own.
         Command::Check(arguments) => return Ok((check::run(&cli.config, arguments) as u8).into()),
+        Command::Doctor(arguments) => doctor::run(&cli.config, arguments),
         Command::Status(arguments) => status::run(&cli.config, arguments),
         Command::Receive(arguments) => receive::run(&cli.config, arguments),
         Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),

@@ -8,7 +8,7 @@ use crate::cli::Rehearse;
 use crate::command::failure::Failure;
 use crate::command::{cleanup, report};
 use crate::model::challenge::{Challenge, Thumbprint};
-use crate::model::config;
+use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::Identifier;
@@ -32,29 +32,39 @@ pub fn run(config_path: &Path, arguments: &Rehearse) -> Result<ExitCode, Failure
         )));
     }
     let config = config::load(config_path)?;
-    let account = match arguments.account.clone().or_else(|| account::likely(&config.node.letsencrypt)) {
+    let found = find(&config, config_path, &arguments.names, arguments.account.clone())?;
+    Ok(tell(&arguments.names, &found))
+}
+
+/// Whether the CA could be asked for these names. Nothing of it stays.
+pub fn find(
+    config: &Config,
+    config_path: &Path,
+    names: &[Identifier],
+    account: Option<Thumbprint>,
+) -> Result<Readiness, Failure> {
+    let account = match account.or_else(|| account::likely(&config.node.letsencrypt)) {
         Some(account) => account,
         None => Thumbprint::of(b"nobody"),
     };
     let made_up = |name: &Identifier| Challenge::made_up(name.clone(), &account);
-    let challenges = arguments.names.iter().map(made_up).collect::<Result<Vec<_>, _>>()?;
+    let challenges = names.iter().map(made_up).collect::<Result<Vec<_>, _>>()?;
     let runs = Runs::open(&config.node.state)?;
     let run = ancestry::process(nix::unistd::getpid().as_raw())
         .context("cannot find out which process this is: is /proc mounted?")?;
     challenges.iter().try_for_each(|challenge| runs.record(&run, challenge)).context("cannot record the challenge")?;
 
     let found = {
-        let fleet = Fleet::of(&config, config_path)?;
+        let fleet = Fleet::of(config, config_path)?;
         let _held = runs.hold(Deadline::after(config.challenge.budget))?;
         publication::adopt_orphans(&fleet, &runs)?;
         runs.mark_published(&run)?;
-        readiness::find(&config, fleet, &runs, &challenges).context("cannot talk to the nodes")
+        readiness::find(config, fleet, &runs, &challenges).context("cannot talk to the nodes")
     };
-    let told = found.map(|found| tell(&arguments.names, &found));
     let withdrawals: Vec<_> = challenges.iter().map(Withdrawal::of).collect();
-    cleanup::withdraw(&config, config_path, &runs, &withdrawals)?;
+    cleanup::withdraw(config, config_path, &runs, &withdrawals)?;
     runs.forget(&run)?;
-    Ok(told?)
+    Ok(found?)
 }
 
 fn tell(names: &[Identifier], found: &Readiness) -> ExitCode {

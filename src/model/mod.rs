@@ -10,6 +10,7 @@ pub mod digest;
 pub mod escape;
 pub mod exit_code;
 pub mod exposure;
+pub mod finding;
 pub mod names;
 pub mod outcome;
 pub mod pasteable;

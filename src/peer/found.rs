@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 use crate::model::config::Config;
 use crate::model::deadline::Deadline;
 use crate::model::names::NodeName;
+use crate::peer::nginx;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::dir::make_private;
-use crate::sys::process::Run;
 
 const LOOK: Duration = Duration::from_secs(20);
 const DEFAULT_WEBROOT: &str = "/var/www/html";
@@ -35,7 +35,11 @@ pub struct Found {
 fn here(name: &NodeName, more: &str) -> Found {
     let running = running();
     let servers: Vec<&str> = SERVERS.into_iter().filter(|server| running.contains(*server)).collect();
-    let webroots = if servers.contains(&"nginx") { nginx_webroots() } else { BTreeSet::new() };
+    let webroots = if servers.contains(&"nginx") {
+        nginx::webroots(&nginx::configuration(Deadline::after(LOOK)))
+    } else {
+        BTreeSet::new()
+    };
     let webroot = match Vec::from_iter(&webroots).as_slice() {
         [one] => one.as_str(),
         _ => DEFAULT_WEBROOT,
@@ -93,143 +97,9 @@ fn running() -> BTreeSet<String> {
     processes.filter_map(name).map(|name| name.trim().to_owned()).collect()
 }
 
-/// Where nginx has what it serves on port 80; nothing where it does not say. Of a very long configuration the end is read.
-fn nginx_webroots() -> BTreeSet<String> {
-    let argv = ["nginx", "-T"].map(str::to_owned);
-    match Run::new(&argv, Deadline::after(LOOK)).run() {
-        Ok(finished) if finished.status.success() => webroots(&finished.output),
-        _ => BTreeSet::new(),
-    }
-}
-
-const CHALLENGES: &str = "/.well-known/acme-challenge";
-
-/// The roots of an nginx configuration's servers on port 80: of the challenges' own location where there is one.
-fn webroots(text: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut servers: Vec<Server> = Vec::new();
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut words: Vec<String> = Vec::new();
-    for token in tokens(text) {
-        match token.as_str() {
-            "{" => {
-                let block = match words.first().map(String::as_str) {
-                    Some("server") => {
-                        servers.push(Server::default());
-                        Block::Server
-                    }
-                    Some("location") if words.iter().any(|word| word.contains(CHALLENGES)) => Block::Challenges,
-                    _ => Block::Other,
-                };
-                blocks.push(block);
-                words.clear();
-            }
-            "}" => {
-                if blocks.pop() == Some(Block::Server)
-                    && let Some(server) = servers.pop()
-                {
-                    found.extend(server.webroot());
-                }
-                words.clear();
-            }
-            ";" => {
-                if let (Some(server), [name, value, ..]) = (servers.last_mut(), words.as_slice()) {
-                    server.take(blocks.last(), name, value);
-                }
-                words.clear();
-            }
-            _ => words.push(token),
-        }
-    }
-    found
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Block {
-    Server,
-    Challenges,
-    Other,
-}
-
-#[derive(Default)]
-struct Server {
-    listens: Vec<String>,
-    root: Option<String>,
-    challenges: Option<String>,
-}
-
-impl Server {
-    fn take(&mut self, block: Option<&Block>, name: &str, value: &str) {
-        match (block, name) {
-            (Some(Block::Server), "listen") => self.listens.push(value.to_owned()),
-            (Some(Block::Server), "root") => self.root = Some(value.to_owned()),
-            (Some(Block::Challenges), "root") => self.challenges = Some(value.to_owned()),
-            _ => {}
-        }
-    }
-
-    fn webroot(self) -> Option<String> {
-        // Without a port, or a word at all, it is 80.
-        let is_80 = |listen: &String| match listen.rsplit(':').next().map(str::parse::<u16>) {
-            Some(Ok(port)) => port == 80,
-            _ => true,
-        };
-        if !self.listens.is_empty() && !self.listens.iter().any(is_80) {
-            return None;
-        }
-        self.challenges.or(self.root).filter(|root| root.starts_with('/') && !root.contains('$'))
-    }
-}
-
-/// Words, braces and semicolons; comments are left out and quotes taken off.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut word = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '#' if word.is_empty() => while chars.next_if(|&c| c != '\n').is_some() {},
-            '"' | '\'' if word.is_empty() => {
-                while let Some(inner) = chars.next_if(|&inner| inner != c) {
-                    word.push(inner);
-                }
-                chars.next();
-                tokens.push(std::mem::take(&mut word));
-            }
-            '{' | '}' | ';' => {
-                if !word.is_empty() {
-                    tokens.push(std::mem::take(&mut word));
-                }
-                tokens.push(c.to_string());
-            }
-            c if c.is_whitespace() => {
-                if !word.is_empty() {
-                    tokens.push(std::mem::take(&mut word));
-                }
-            }
-            c => word.push(c),
-        }
-    }
-    tokens
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_webroot_of_port_80_is_read_from_nginxs_own_words() {
-        let of = |text: &str| Vec::from_iter(webroots(text)).join(" ");
-        assert_eq!(of("http { server { listen 80; root /srv/www; location / { root /elsewhere; } } }"), "/srv/www");
-        assert_eq!(of("server { root /srv/www; }"), "/srv/www", "80 is nginx's default");
-        let redirects = "server { listen [::]:80 default_server; root /srv/www; # not { this }\n\
-                         location ^~ /.well-known/acme-challenge/ { root \"/srv/acme here\"; } return 301 https://$host; }";
-        assert_eq!(of(redirects), "/srv/acme here");
-        assert_eq!(of("server { listen 443 ssl; root /a; } server { listen 192.0.2.1:80; root /b; }"), "/b");
-        assert_eq!(of("server { listen 8080; root /a; } server { listen 80; root /srv/$host; }"), "");
-        assert_eq!(of("server { root /a; } server { root /b; }"), "/a /b");
-        assert_eq!(of("} } { ; server {"), "");
-    }
 
     #[test]
     fn what_is_written_is_a_configuration() {

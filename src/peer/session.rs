@@ -12,7 +12,7 @@ use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::transaction::{self, Prepared, Transaction};
 use crate::peer::webroot::Webroots;
-use crate::peer::{hearing, history, presence, survey};
+use crate::peer::{examination, hearing, history, presence, survey};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FRAME_AT_MOST, FrameError};
@@ -140,9 +140,14 @@ impl<'n> Session<'n> {
                 let own = lineages.iter().filter(|lineage| self.grant.allows_lineage(lineage).is_ok());
                 Reply::Surveyed { lineages: own.map(|lineage| survey::of(self.node, lineage, deadline)).collect() }
             }
-            Request::Publish { .. } | Request::Withdraw { .. } | Request::Compare { .. } | Request::Survey { .. } => {
-                rejected("too many at once")
+            Request::Examine { lineages } if lineages.len() <= LINEAGES_AT_MOST => {
+                Reply::Examined { findings: examination::of(self.node, self.grant, &lineages, deadline) }
             }
+            Request::Publish { .. }
+            | Request::Withdraw { .. }
+            | Request::Compare { .. }
+            | Request::Survey { .. }
+            | Request::Examine { .. } => rejected("too many at once"),
             Request::Prepare(prepare) => self.prepare(&prepare, deadline),
             Request::Commit { transaction } => match self.take(&transaction) {
                 Some(waiting) => concluded(hearing::of_own(self.grant, waiting.commit())),

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::model::deadline::Deadline;
 use crate::model::escape::escaped;
+use crate::model::finding::Finding;
 use crate::model::names::NodeName;
 use crate::model::outcome::{Outcome, Step, escaped_lines};
 use crate::primary::fleet::Member;
@@ -104,6 +105,7 @@ impl TalkError {
 pub struct Conversation {
     stream: Box<dyn Stream>,
     version: String,
+    clock_ahead: i64,
 }
 
 impl Conversation {
@@ -114,7 +116,8 @@ impl Conversation {
         first: &[Request],
         deadline: Deadline,
     ) -> Result<Conversation, TalkError> {
-        let mut conversation = Conversation { stream: link::open(&member.route(), deadline)?, version: String::new() };
+        let mut conversation =
+            Conversation { stream: link::open(&member.route(), deadline)?, version: String::new(), clock_ahead: 0 };
         let budget = deadline.left().saturating_sub(PEER_GIVES_UP_EARLIER).max(Duration::from_secs(1));
         let hello = Request::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -140,7 +143,10 @@ impl Conversation {
         }
         sent.map_err(|error| conversation.broken(error))?;
         match conversation.receive()? {
-            Reply::Hello { version, .. } => Ok(Conversation { version, ..conversation }),
+            Reply::Hello { version, clock, .. } => {
+                let clock_ahead = clock.saturating_sub(jiff::Timestamp::now().as_second());
+                Ok(Conversation { version, clock_ahead, ..conversation })
+            }
             _ => Err(TalkError::Unexpected),
         }
     }
@@ -148,6 +154,11 @@ impl Conversation {
     /// Which certcast answers there; escaped.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// By how many seconds the node's clock is ahead of ours.
+    pub fn clock_ahead(&self) -> i64 {
+        self.clock_ahead
     }
 
     /// Sends one request and reads its answer.
@@ -202,6 +213,7 @@ pub fn harmless(reply: Reply) -> Reply {
             let some = lineages.into_iter().take(LINEAGES_AT_MOST);
             Reply::Surveyed { lineages: some.map(Survey::harmless).collect() }
         }
+        Reply::Examined { findings } => Reply::Examined { findings: Finding::harmless(findings) },
         Reply::Compared { lineages } => {
             let some = lineages.into_iter().take(LINEAGES_AT_MOST);
             let harmless = |Installed { lineage, presence }| Installed { lineage, presence: presence.harmless() };

@@ -67,7 +67,7 @@ impl Member {
 }
 
 /// The site.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fleet {
     /// The node this program runs on.
     pub own: Member,

@@ -46,6 +46,13 @@ pub fn with_hooks(text: &str) -> Option<Changed> {
     Some(Changed { text: all.flat_map(|line| [line, "\n"]).collect(), replaced })
 }
 
+/// What a key has, as certbot wrote it.
+pub fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let own = text.lines().skip_while(|line| line.trim() != SECTION).skip(1);
+    let own = own.take_while(|line| !line.trim_start().starts_with('['));
+    own.filter_map(entry).find(|(own, _)| *own == key).map(|(_, value)| value)
+}
+
 fn entry(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once('=')?;
     (!line.trim_start().starts_with('#')).then(|| (key.trim(), value.trim()))

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How many bytes of output are kept: the last ones, since the error is at the end.
+/// How many bytes of output are kept where nobody asks for more: the last ones, since the error is at the end.
 const OUTPUT_CAP: usize = 64 * 1024;
 
 /// Where programs are looked for when our own environment does not say: hooks may have no PATH.
@@ -48,6 +48,7 @@ pub struct Run<'a> {
     pub argv: &'a [String],
     /// When it and its group are killed.
     pub deadline: Deadline,
+    output_at_most: usize,
 }
 
 /// A program that ended by itself, well or not.
@@ -93,7 +94,12 @@ pub enum RunError {
 impl<'a> Run<'a> {
     /// A program with the usual environment.
     pub fn new(argv: &'a [String], deadline: Deadline) -> Self {
-        Run { argv, deadline }
+        Run::keeping(argv, deadline, OUTPUT_CAP)
+    }
+
+    /// One of whose output so many bytes are wanted.
+    pub fn keeping(argv: &'a [String], deadline: Deadline, output_at_most: usize) -> Self {
+        Run { argv, deadline, output_at_most }
     }
 
     /// Runs it to its end or to the deadline.
@@ -118,7 +124,7 @@ impl<'a> Run<'a> {
         let group = Group { child: command.spawn()?, reaped: false };
         // It holds our copies of the writing end, and with them the pipe would never end.
         drop(command);
-        Watch { end: announce_end(group.pid())?, output: Some(read), tail: Tail::new(OUTPUT_CAP) }
+        Watch { end: announce_end(group.pid())?, output: Some(read), tail: Tail::new(self.output_at_most) }
             .until_the_end(group, self.deadline)
     }
 }

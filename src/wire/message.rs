@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::model::bundle::{Number, PemFiles};
 use crate::model::challenge::{Challenge, Token};
 use crate::model::digest::Digest;
+use crate::model::finding::Finding;
 use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::wire::presence::Presence;
@@ -49,6 +50,11 @@ pub enum Request {
     /// What is installed and served of these, for a person?
     Survey {
         /// At most [`LINEAGES_AT_MOST`].
+        lineages: Vec<LineageName>,
+    },
+    /// What is wrong on the node, or will be?
+    Examine {
+        /// What the primary sends there. At most [`LINEAGES_AT_MOST`].
         lineages: Vec<LineageName>,
     },
     /// Stage this bundle.
@@ -102,6 +108,11 @@ pub enum Reply {
     Surveyed {
         /// One for each name asked that is the caller's.
         lineages: Vec<Survey>,
+    },
+    /// To `Examine`.
+    Examined {
+        /// Empty when all is well.
+        findings: Vec<Finding>,
     },
     /// To `Prepare`: staged and pre-flighted, waiting for `Commit`.
     Prepared {

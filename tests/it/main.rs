@@ -19,6 +19,8 @@ mod check;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod hairpin;

@@ -1,0 +1,100 @@
+//! Whether certbot renews a lineage by itself, and calls certcast when it does.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::model::escape::escaped;
+use crate::model::finding::Finding;
+use crate::model::names::LineageName;
+use crate::model::pasteable::pasteable;
+use crate::primary::renewal_conf;
+use crate::sys::bounded;
+
+const FILE_AT_MOST: u64 = 1024 * 1024;
+
+/// How certbot renews a lineage.
+pub struct Renewal {
+    /// Whether the CA asks over HTTP, and so any of the nodes.
+    pub is_http: bool,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+/// What certbot's configuration says; one that cannot be read is a finding.
+pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
+    let path = letsencrypt.join("renewal").join(format!("{lineage}.conf"));
+    let text = match bounded::read_bounded(&path, FILE_AT_MOST) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => {
+            let what = match error.kind() {
+                ErrorKind::NotFound => format!("certbot has no {}", path.display()),
+                _ => format!("cannot read {}: {error}", path.display()),
+            };
+            let finding = Finding::error(what, "nobody renews this certificate", "certbot certificates");
+            return Renewal { is_http: false, findings: vec![finding] };
+        }
+    };
+    let value = |key| renewal_conf::value(&text, key).unwrap_or_default();
+    let is_dns = value("authenticator").starts_with("dns") || value("pref_challs").starts_with("dns");
+    let hooks: &[(&str, &str)] = &[
+        ("manual_auth_hook", "certcast auth"),
+        ("manual_cleanup_hook", "certcast cleanup"),
+        ("renew_hook", "certcast deploy"),
+    ];
+    let mut findings = Vec::new();
+    for (key, call) in if is_dns { &hooks[2..] } else { hooks } {
+        let hook = value(key);
+        if !hook.contains(call) {
+            if *key != "renew_hook" || !is_called_for_all(letsencrypt) {
+                findings.push(without(&path, lineage, key, call, is_dns));
+            }
+        } else if let Some(finding) = program(&path, hook) {
+            findings.push(finding);
+        }
+    }
+    findings.dedup();
+    Renewal { is_http: !is_dns, findings }
+}
+
+fn without(path: &Path, lineage: &LineageName, key: &str, call: &str, is_dns: bool) -> Finding {
+    let why = match key {
+        "manual_auth_hook" => "the CA asks nodes that do not have the challenge: the renewal fails",
+        "manual_cleanup_hook" => "challenges stay on the nodes",
+        _ => "the renewed certificate stays on this node",
+    };
+    let remedy = if is_dns {
+        let name = lineage.as_str();
+        pasteable(&["certbot", "reconfigure", "--cert-name", name, "--deploy-hook", "/usr/local/bin/certcast deploy"])
+    } else {
+        pasteable(&["certcast", "init", "--install-hooks", lineage.as_str()])
+    };
+    Finding::error(format!("{} has no '{call}' as its {key}", path.display()), why, remedy)
+}
+
+/// certbot(1): what is in this directory is run after every renewal.
+fn is_called_for_all(letsencrypt: &Path) -> bool {
+    let hooks = fs::read_dir(letsencrypt.join("renewal-hooks/deploy")).into_iter().flatten().flatten();
+    let calls = |path: &Path| bounded::read_bounded(path, FILE_AT_MOST).is_ok_and(|text| is_in(&text, b"certcast"));
+    hooks.into_iter().any(|hook| is_executable(&hook.path()) && calls(&hook.path()))
+}
+
+fn is_in(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|window| window == words)
+}
+
+/// A hook whose program certbot does not find: certbot says so in its log, and goes on.
+fn program(path: &Path, hook: &str) -> Option<Finding> {
+    let program = hook.split_whitespace().next().filter(|word| word.starts_with('/'))?;
+    if is_executable(Path::new(program)) {
+        return None;
+    }
+    let program = escaped(program);
+    let what = format!("{} calls {program}, which is no program here", path.display());
+    Some(Finding::error(what, "renewals go on without certcast", format!("install certcast as {program}")))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|known| known.is_file() && known.permissions().mode() & 0o111 != 0)
+}

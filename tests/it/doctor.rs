@@ -1,0 +1,205 @@
+//! `doctor`: what is wrong anywhere is found, with its remedy, and nothing where all is well.
+
+use serde_json::Value;
+
+use crate::lab::{Finished, Host, Lab, Validity};
+
+const NAME: &str = "www.site.test";
+const RENEWAL: &str = "/etc/letsencrypt/renewal/www.site.test.conf";
+
+/// Three servers in DNS that serve a certificate which certbot renews.
+fn well() -> Lab {
+    let (lab, _) = Lab::serving(3, NAME);
+    lab.point_both(NAME, &["web1", "web2", "web3"]);
+    lab.primary().write_renewal_conf(NAME);
+    lab
+}
+
+fn doctor(lab: &Lab) -> Finished {
+    lab.primary().run(["certcast", "doctor"])
+}
+
+/// The lines of all findings; the last line has their number.
+#[track_caller]
+fn found(lab: &Lab) -> Vec<String> {
+    let said = doctor(lab).exits(1);
+    assert_eq!(said.stderr(), "");
+    said.stdout().lines().filter(|line| !line.starts_with(' ')).map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn nothing_is_found(lab: &Lab) {
+    let said = doctor(lab).exits(0);
+    assert_eq!(said.stdout(), "examined 3 nodes and 1 lineages: 0 errors, 0 warnings\n");
+    assert_eq!(said.stderr(), "");
+}
+
+#[test]
+fn where_all_is_well_nothing_is_found_and_nothing_stays() {
+    let lab = well();
+    let everything = |host: &Host| (host.nginx_reloads(), host.stamps(), host.tokens());
+    let before: Vec<_> = lab.hosts().iter().map(everything).collect();
+    nothing_is_found(&lab);
+    assert!(lab.hosts().iter().map(everything).collect::<Vec<_>>() == before, "something was touched");
+    let said = lab.primary().run(["certcast", "doctor", "--json"]).exits(0);
+    assert_eq!(said.stdout(), "[]\n");
+}
+
+#[test]
+fn a_peer_that_is_off_is_said_once() {
+    let lab = well();
+    lab["web2"].unplug();
+    let said = doctor(&lab).exits(1).stdout();
+    let expected = "\
+web2: error: 192.0.2.2: no answer in time while connecting
+    why: it gets no challenges and no certificates: a CA that asks it fails the renewal
+    do:  on the primary, once it answers: certcast resync --peer web2 # 192.0.2.2
+examined 3 nodes and 1 lineages: 1 errors, 0 warnings
+";
+    assert_eq!(said, expected);
+    lab["web2"].plug();
+    nothing_is_found(&lab);
+}
+
+#[test]
+fn a_peer_on_an_old_version_and_one_that_serves_another_than_its_files_are_told_apart() {
+    let lab = well();
+    lab["web2"].break_nginx();
+    let new = lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).exits(3);
+    lab["web2"].mend_nginx();
+    let since = "; pending since 20";
+    let said = doctor(&lab).exits(1).stdout();
+    assert!(
+        said.starts_with(&format!("web2: error: {NAME}: should be 2: 'certcast resync'{since}"))
+            && said.contains("    do:  on the primary: certcast resync www.site.test\n")
+            && said.ends_with(": 1 errors, 0 warnings\n"),
+        "{said}"
+    );
+    lab.resync(&[]).exits(0);
+    nothing_is_found(&lab);
+
+    lab["web3"].install(NAME, 3, &lab.bundle(&[NAME]));
+    let newest = lab.issue(NAME, 3, &[NAME]);
+    for host in lab.hosts() {
+        host.install(NAME, 3, &newest);
+    }
+    lab.primary().reload_nginx();
+    lab["web2"].reload_nginx();
+    lab["web2"].await_served(&lab, NAME, &newest);
+    lab["web3"].serves(&lab, NAME, &new);
+    let said = doctor(&lab).exits(1).stdout();
+    assert!(
+        said.starts_with(&format!("web3: error: {NAME}: an older one is still served by nginx for {NAME} at "))
+            && said.contains("    do:  reload that service, as its [[service]] has it\n")
+            && said.ends_with(": 1 errors, 0 warnings\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_said_once() {
+    let lab = well();
+    lab.primary().install(NAME, 2, &lab.bundle_valid(&[NAME], Validity::Days(0, 6)));
+    lab.deploy(NAME).ok();
+    let said = found(&lab);
+    let ends = |days| format!("web1: error: {NAME} ends in {days} days on all nodes");
+    // Within the second in which it was made, it is still a whole day more.
+    assert!(said[0] == ends(5) || said[0] == ends(6), "{said:?}");
+    assert_eq!(said[1..], ["examined 3 nodes and 1 lineages: 1 errors, 0 warnings"]);
+}
+
+#[test]
+fn an_address_in_dns_that_is_nobodys_and_a_node_that_is_not_there() {
+    let lab = well();
+    let mut addresses: Vec<std::net::IpAddr> = ["web1", "web2"].iter().flat_map(|name| lab[name].addresses()).collect();
+    addresses.push("192.0.2.99".parse().unwrap());
+    lab.dns().set(NAME, &addresses);
+    let said = found(&lab);
+    assert!(
+        said[0].starts_with(&format!("web1: error: DNS lists 192.0.2.99 for {NAME}, which is no node: ")),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with(&format!("web1: warning: DNS lists none of web3's addresses for {NAME}: ")),
+        "{said:?}"
+    );
+    assert_eq!(said[2..], ["examined 3 nodes and 1 lineages: 1 errors, 1 warnings"]);
+}
+
+#[test]
+fn a_renewal_without_hooks_and_a_hook_without_its_program() {
+    let lab = well();
+    let primary = lab.primary();
+    let whole = primary.text(RENEWAL);
+    let lines: Vec<&str> = whole.lines().filter(|line| !line.starts_with("renew_hook")).collect();
+    primary.write(RENEWAL, lines.join("\n"));
+    let said = doctor(&lab).exits(1).stdout();
+    let expected = format!(
+        "web1: error: {RENEWAL} has no 'certcast deploy' as its renew_hook\n    why: the renewed certificate stays on this node\n    \
+         do:  certcast init --install-hooks {NAME}\nexamined 3 nodes and 1 lineages: 1 errors, 0 warnings\n"
+    );
+    assert_eq!(said, expected);
+    // What certbot runs after every renewal does as well, if it is run.
+    primary.mkdir("/etc/letsencrypt/renewal-hooks/deploy");
+    primary.write("/etc/letsencrypt/renewal-hooks/deploy/certcast", "#!/bin/sh\nexec certcast deploy\n");
+    assert_eq!(found(&lab).len(), 2);
+    primary.chmod("/etc/letsencrypt/renewal-hooks/deploy/certcast", 0o755);
+    nothing_is_found(&lab);
+
+    primary.write(RENEWAL, whole.replace("/usr/local/bin/certcast auth", "/opt/certcast auth"));
+    let said = found(&lab);
+    assert_eq!(said[0], format!("web1: error: {RENEWAL} calls /opt/certcast, which is no program here"));
+    primary.remove(RENEWAL);
+    assert_eq!(found(&lab)[0], format!("web1: error: certbot has no {RENEWAL}"));
+    primary.write(RENEWAL, whole);
+    nothing_is_found(&lab);
+}
+
+#[test]
+fn what_only_the_peer_itself_can_see() {
+    let lab = well();
+    let peer = &lab["web2"];
+    let key = format!("/etc/letsencrypt/archive/{NAME}/privkey1.pem");
+    let mode = peer.mode(&key);
+    peer.chmod(&key, 0o644);
+    peer.install("other.test", 1, &lab.bundle(&["other.test"]));
+    peer.configure_site("other.test", &["other.test"]);
+    peer.reload_nginx();
+    peer.write_renewal_conf("stray.test");
+    peer.mkdir("/etc/systemd/system/timers.target.wants");
+    peer.link("/lib/systemd/system/certbot.timer", "/etc/systemd/system/timers.target.wants/certbot.timer");
+    let said = found(&lab);
+    let expected = [
+        format!("web2: warning: {key} is open to everybody"),
+        "web2: warning: nginx uses /etc/letsencrypt/live/other.test, which nobody brings or renews".to_owned(),
+        "web2: error: certbot here renews by /etc/letsencrypt/renewal/stray.test.conf".to_owned(),
+        "web2: warning: certbot.timer is enabled here".to_owned(),
+        "examined 3 nodes and 1 lineages: 1 errors, 3 warnings".to_owned(),
+    ];
+    assert_eq!(said, expected);
+
+    let said = lab.primary().run(["certcast", "doctor", "--json"]).exits(1).stdout();
+    let all: Vec<Value> = serde_json::from_str(&said).unwrap();
+    for one in &all {
+        let mut fields: Vec<_> = one.as_object().unwrap().keys().map(String::as_str).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["node", "remedy", "severity", "what", "why"]);
+    }
+    // The remedies that are commands mend it.
+    for remedy in all.iter().map(|one| one["remedy"].as_str().unwrap()).filter(|remedy| remedy.starts_with(['c', 'm']))
+    {
+        peer.run(["sh", "-c", remedy]).ok();
+    }
+    assert_eq!(peer.mode(&key), mode & 0o770 | 0o640 & 0o770);
+    peer.remove("/etc/systemd/system/timers.target.wants/certbot.timer");
+    peer.remove("/etc/nginx/conf.d/other.test.conf");
+    peer.reload_nginx();
+    nothing_is_found(&lab);
+
+    peer.break_nginx();
+    let said = found(&lab);
+    assert!(said[0].starts_with("web2: error: 'nginx -t' failed (exit status: 1): "), "{said:?}");
+    assert_eq!(said.len(), 2);
+    peer.mend_nginx();
+}
