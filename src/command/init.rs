@@ -14,7 +14,7 @@ use crate::model::exit_code::ExitCode;
 use crate::model::names::Identifier;
 use crate::model::pasteable::pasteable;
 use crate::peer::found;
-use crate::primary::own_key;
+use crate::primary::{own_key, own_program};
 
 /// Writes a configuration and makes a key, where there is none, and says what comes next. Done twice, the second time
 /// changes nothing.
@@ -56,7 +56,7 @@ fn say_what_comes_next(config: &Config, names: &[Identifier]) {
         ["certbot", "certonly", "--manual", "--preferred-challenges", "http"].map(str::to_owned).into();
     for hook in ["manual-auth", "manual-cleanup", "deploy"] {
         let verb = hook.rsplit('-').next().unwrap_or_default();
-        certbot.extend([format!("--{hook}-hook"), format!("/usr/local/bin/certcast {verb}")]);
+        certbot.extend([format!("--{hook}-hook"), own_program::hook(verb)]);
     }
     certbot.extend(names.iter().flat_map(|name| ["-d".to_owned(), name.clone()]));
     report::line("next:");

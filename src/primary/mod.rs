@@ -14,6 +14,7 @@ pub mod line;
 pub mod lineage;
 pub mod link;
 pub mod own_key;
+pub mod own_program;
 pub mod proof;
 pub mod publication;
 pub mod readiness;

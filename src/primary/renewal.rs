@@ -9,7 +9,7 @@ use crate::model::escape::escaped;
 use crate::model::finding::Finding;
 use crate::model::names::LineageName;
 use crate::model::pasteable::pasteable;
-use crate::primary::renewal_conf;
+use crate::primary::{own_program, renewal_conf};
 use crate::sys::bounded;
 
 const FILE_AT_MOST: u64 = 1024 * 1024;
@@ -65,8 +65,8 @@ fn without(path: &Path, lineage: &LineageName, key: &str, call: &str, is_dns: bo
         _ => "the renewed certificate stays on this node",
     };
     let remedy = if is_dns {
-        let name = lineage.as_str();
-        pasteable(&["certbot", "reconfigure", "--cert-name", name, "--deploy-hook", "/usr/local/bin/certcast deploy"])
+        let (name, hook) = (lineage.as_str(), own_program::hook("deploy"));
+        pasteable(&["certbot", "reconfigure", "--cert-name", name, "--deploy-hook", &hook])
     } else {
         pasteable(&["certcast", "init", "--install-hooks", lineage.as_str()])
     };

@@ -1,15 +1,18 @@
 //! certbot's `renewal/NAME.conf`, with certcast's hooks in place of what was there (certbot 2.1, `_internal/storage.py`: a
 //! `ConfigObj` file whose section `renewalparams` holds what the command line had).
 
-/// What makes certbot call certcast, as certbot itself notes it.
-const WANTED: [(&str, &str); 6] = [
-    ("authenticator", "manual"),
-    ("installer", "None"),
-    ("pref_challs", "http-01,"),
-    ("manual_auth_hook", "/usr/local/bin/certcast auth"),
-    ("manual_cleanup_hook", "/usr/local/bin/certcast cleanup"),
-    ("renew_hook", "/usr/local/bin/certcast deploy"),
-];
+/// What makes certbot call a program, as certbot itself notes it.
+fn wanted(program: &str) -> [(&'static str, String); 6] {
+    let call = |verb: &str| format!("{program} {verb}");
+    [
+        ("authenticator", "manual".to_owned()),
+        ("installer", "None".to_owned()),
+        ("pref_challs", "http-01,".to_owned()),
+        ("manual_auth_hook", call("auth")),
+        ("manual_cleanup_hook", call("cleanup")),
+        ("renew_hook", call("deploy")),
+    ]
+}
 /// What belongs to another way of validation, and is noted for nothing then.
 const DROPPED: [&str; 1] = ["webroot_path"];
 const SECTION: &str = "[renewalparams]";
@@ -23,25 +26,26 @@ pub struct Changed {
     pub replaced: Option<String>,
 }
 
-/// None where the hooks are there already, or where there is no such section.
-pub fn with_hooks(text: &str) -> Option<Changed> {
+/// With this program as certbot is to call it. None where the hooks are there already, or where there is no such section.
+pub fn with_hooks(text: &str, program: &str) -> Option<Changed> {
+    let wanted = wanted(program);
     let mut lines: Vec<&str> = text.lines().collect();
     let begin = lines.iter().position(|line| line.trim() == SECTION)? + 1;
     let end =
         lines[begin..].iter().position(|line| line.trim_start().starts_with('[')).map_or(lines.len(), |at| begin + at);
     let has = |key: &str, value: &str| lines[begin..end].iter().any(|line| entry(line) == Some((key, value)));
-    if WANTED.iter().all(|(key, value)| has(key, value) || (*key == "installer" && !names(&lines[begin..end], key))) {
+    if wanted.iter().all(|(key, value)| has(key, value) || (*key == "installer" && !names(&lines[begin..end], key))) {
         return None;
     }
     let hook = lines[begin..end].iter().filter_map(|line| entry(line)).find(|(key, _)| *key == "renew_hook");
     let replaced =
         hook.map(|(_, value)| value.to_owned()).filter(|value| value != "None" && !value.contains("certcast"));
     let is_kept = |line: &&str| {
-        entry(line).is_none_or(|(key, _)| !WANTED.iter().any(|(own, _)| *own == key) && !DROPPED.contains(&key))
+        entry(line).is_none_or(|(key, _)| !wanted.iter().any(|(own, _)| *own == key) && !DROPPED.contains(&key))
     };
     let rest = lines.split_off(end);
     let kept: Vec<&str> = lines.split_off(begin).into_iter().filter(is_kept).collect();
-    let own: Vec<String> = WANTED.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let own: Vec<String> = wanted.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     let all = lines.into_iter().chain(kept).chain(own.iter().map(String::as_str)).chain(rest);
     Some(Changed { text: all.flat_map(|line| [line, "\n"]).collect(), replaced })
 }
@@ -66,13 +70,14 @@ fn names(lines: &[&str], key: &str) -> bool {
 mod tests {
     use super::*;
 
+    const PROGRAM: &str = "/usr/local/bin/certcast";
     const WEBROOT: &str = "version = 2.1.0\narchive_dir = /etc/letsencrypt/archive/a.example\n\n# Options used in the renewal process\n\
                            [renewalparams]\naccount = 0123\nauthenticator = webroot\nwebroot_path = /var/www/html,\nkey_type = ecdsa\n\
                            renew_hook = systemctl reload nginx\n[[webroot_map]]\na.example = /var/www/html\n";
 
     #[test]
     fn only_what_says_how_to_validate_and_what_to_call_is_changed() {
-        let changed = with_hooks(WEBROOT).unwrap();
+        let changed = with_hooks(WEBROOT, PROGRAM).unwrap();
         assert_eq!(changed.replaced.as_deref(), Some("systemctl reload nginx"));
         let expected = "version = 2.1.0\narchive_dir = /etc/letsencrypt/archive/a.example\n\n# Options used in the renewal process\n\
                         [renewalparams]\naccount = 0123\nkey_type = ecdsa\nauthenticator = manual\ninstaller = None\n\
@@ -80,9 +85,9 @@ mod tests {
                         manual_cleanup_hook = /usr/local/bin/certcast cleanup\nrenew_hook = /usr/local/bin/certcast deploy\n\
                         [[webroot_map]]\na.example = /var/www/html\n";
         assert_eq!(changed.text, expected);
-        assert_eq!(with_hooks(&changed.text), None, "the second time nothing is changed");
-        assert_eq!(with_hooks("version = 2.1.0\n"), None);
+        assert_eq!(with_hooks(&changed.text, PROGRAM), None, "the second time nothing is changed");
+        assert_eq!(with_hooks("version = 2.1.0\n", PROGRAM), None);
         let own = changed.text.replace("installer = None\n", "");
-        assert_eq!(with_hooks(&own), None, "certbot itself leaves that one out");
+        assert_eq!(with_hooks(&own, PROGRAM), None, "certbot itself leaves that one out");
     }
 }

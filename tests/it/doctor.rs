@@ -34,12 +34,28 @@ fn nothing_is_found(lab: &Lab) {
     assert_eq!(said.stderr(), "");
 }
 
+/// What `status` and `check` say of the same: each line of the table has these words, one after the other, and the
+/// plugin's line begins so.
+#[track_caller]
+fn others_say(lab: &Lab, rows: [&str; 3], code: i32, check: &str) {
+    let said = lab.primary().run(["certcast", "status"]);
+    for (line, words) in said.stdout().lines().skip(1).zip(rows) {
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(line.contains(words), "{words}: {said}");
+    }
+    let said = lab.primary().run(["certcast", "check"]).exits(code);
+    assert!(said.stdout().starts_with(&format!("CERTCAST {check}")), "{said}");
+}
+
+const IN_LINE: &str = concat!(" yes ", env!("CARGO_PKG_VERSION"), " in line");
+
 #[test]
 fn where_all_is_well_nothing_is_found_and_nothing_stays() {
     let lab = well();
     let everything = |host: &Host| (host.nginx_reloads(), host.stamps(), host.tokens());
     let before: Vec<_> = lab.hosts().iter().map(everything).collect();
     nothing_is_found(&lab);
+    others_say(&lab, [IN_LINE; 3], 0, "OK - 3 in line | total=3 out_of_line=0;0 ");
     assert!(lab.hosts().iter().map(everything).collect::<Vec<_>>() == before, "something was touched");
     let said = lab.primary().run(["certcast", "doctor", "--json"]).exits(0);
     assert_eq!(said.stdout(), "[]\n");
@@ -57,6 +73,9 @@ web2: error: 192.0.2.2: no answer in time while connecting
 examined 3 nodes and 1 lineages: 1 errors, 0 warnings
 ";
     assert_eq!(said, expected);
+    let away = "? ? ? ? 192.0.2.2: no answer in time while connecting";
+    let line = "WARNING - web2 www.site.test 192.0.2.2: no answer in time while connecting | total=3 out_of_line=1;0 ";
+    others_say(&lab, [IN_LINE, away, IN_LINE], 1, line);
     lab["web2"].plug();
     nothing_is_found(&lab);
 }
@@ -76,6 +95,8 @@ fn a_peer_on_an_old_version_and_one_that_serves_another_than_its_files_are_told_
             && said.ends_with(": 1 errors, 0 warnings\n"),
         "{said}"
     );
+    let line = "WARNING - web2 www.site.test should be 2: 'certcast resync'; pending since 20";
+    others_say(&lab, [IN_LINE, " yes 0.1.0 should be 2: 'certcast resync'; pending since 20", IN_LINE], 1, line);
     lab.resync(&[]).exits(0);
     nothing_is_found(&lab);
 
@@ -95,6 +116,8 @@ fn a_peer_on_an_old_version_and_one_that_serves_another_than_its_files_are_told_
             && said.ends_with(": 1 errors, 0 warnings\n"),
         "{said}"
     );
+    let line = "WARNING - web3 www.site.test an older one is still served by nginx for www.site.test at ";
+    others_say(&lab, [IN_LINE, IN_LINE, " older 0.1.0 an older one is still served by nginx"], 1, line);
 }
 
 #[test]
@@ -107,6 +130,7 @@ fn a_certificate_that_ends_soon_is_said_once() {
     // Within the second in which it was made, it is still a whole day more.
     assert!(said[0] == ends(5) || said[0] == ends(6), "{said:?}");
     assert_eq!(said[1..], ["examined 3 nodes and 1 lineages: 1 errors, 0 warnings"]);
+    others_say(&lab, [IN_LINE; 3], 2, "CRITICAL - web1 www.site.test ends in ");
 }
 
 #[test]
@@ -125,6 +149,8 @@ fn an_address_in_dns_that_is_nobodys_and_a_node_that_is_not_there() {
         "{said:?}"
     );
     assert_eq!(said[2..], ["examined 3 nodes and 1 lineages: 1 errors, 1 warnings"]);
+    // They look at what nodes have and serve, and at nothing else.
+    others_say(&lab, [IN_LINE; 3], 0, "OK - 3 in line | ");
 }
 
 #[test]
@@ -140,6 +166,7 @@ fn a_renewal_without_hooks_and_a_hook_without_its_program() {
          do:  certcast init --install-hooks {NAME}\nexamined 3 nodes and 1 lineages: 1 errors, 0 warnings\n"
     );
     assert_eq!(said, expected);
+    others_say(&lab, [IN_LINE; 3], 0, "OK - 3 in line | ");
     // What certbot runs after every renewal does as well, if it is run.
     primary.mkdir("/etc/letsencrypt/renewal-hooks/deploy");
     primary.write("/etc/letsencrypt/renewal-hooks/deploy/certcast", "#!/bin/sh\nexec certcast deploy\n");

@@ -13,7 +13,7 @@ use crate::model::deadline::Deadline;
 use crate::model::escape::escaped;
 use crate::model::names::{Identifier, LineageName};
 use crate::model::pasteable::pasteable;
-use crate::primary::renewal_conf;
+use crate::primary::{own_program, renewal_conf};
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::process::Run;
@@ -37,7 +37,7 @@ pub fn install(config: &Config, lineage: &LineageName) -> Result<()> {
     if !config.deploy.wants(lineage) {
         report::warn(&format!("{lineage} is not rolled out yet: add it to deploy.lineages"));
     }
-    let Some(changed) = renewal_conf::with_hooks(&old) else {
+    let Some(changed) = renewal_conf::with_hooks(&old, own_program::path()) else {
         report::line(&format!("{} has the hooks already", path.display()));
         return Ok(());
     };
@@ -70,7 +70,8 @@ fn refuse_wildcards(cert: &Path) -> Result<()> {
         Leaf::read(&String::from_utf8_lossy(&text)).with_context(|| format!("{} cannot be read", cert.display()))?;
     if let Some(name) = leaf.names.iter().find(|name| Identifier::is_wildcard(name)) {
         bail!(
-            "its certificate is for {name}, which only DNS-01 validates: keep its renewal, and let its deploy hook be '/usr/local/bin/certcast deploy'"
+            "its certificate is for {name}, which only DNS-01 validates: keep its renewal, and let its deploy hook be '{} deploy'",
+            own_program::path()
         );
     }
     Ok(())
