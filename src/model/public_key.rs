@@ -80,5 +80,11 @@ mod tests {
         ] {
             assert_eq!(wrong.parse::<PublicKey>(), Err(NoKey), "{wrong}");
         }
+        // Bytes that name their type right: what it is made of goes into authorized_keys.
+        for kind in ["ssh-\"id", "ssh-id", &"x".repeat(65)] {
+            let base64 = openssl::base64::encode_block(&[&[0, 0, 0, 7], kind.as_bytes()].concat());
+            let is_fit = format!("{kind} {base64}").parse::<PublicKey>().is_ok();
+            assert_eq!(is_fit, kind == "ssh-id", "{kind}");
+        }
     }
 }

@@ -26,7 +26,10 @@ impl AuthorizedKeys {
     /// Reads it; empty where there is none.
     pub fn read() -> Result<AuthorizedKeys> {
         let user = User::from_uid(geteuid())?.context("this user is not in the user database: where is its .ssh?")?;
-        let path = user.dir.join(".ssh/authorized_keys");
+        AuthorizedKeys::at(user.dir.join(".ssh/authorized_keys"))
+    }
+
+    fn at(path: PathBuf) -> Result<AuthorizedKeys> {
         match bounded::read_bounded(&path, FILE_AT_MOST) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(AuthorizedKeys { path, text: Vec::new() }),
             text => Ok(AuthorizedKeys { text: text?, path }),
@@ -134,9 +137,19 @@ mod tests {
         let own = "ssh-rsa AAAA me\nssh-ed25519 BBBB you";
         let with = keys(own).letting_in(&key()).unwrap().unwrap();
         assert_eq!(with, format!("{own}\n{} certcast\n", line(&key())).into_bytes());
+        let whole = keys("ssh-rsa AAAA me\n").letting_in(&key()).unwrap().unwrap();
+        assert_eq!(whole, format!("ssh-rsa AAAA me\n{} certcast\n", line(&key())).into_bytes(), "no line between");
+        assert_eq!(keys("").letting_in(&key()).unwrap().unwrap(), format!("{} certcast\n", line(&key())).into_bytes());
         let with = AuthorizedKeys { path: "/nowhere".into(), text: with };
         assert_eq!(with.letting_in(&key()).unwrap(), None);
         assert_eq!(with.shutting_out(&key()).unwrap(), format!("{own}\n").into_bytes());
         assert_eq!(keys(&format!("ssh-ed25519 {BASE64} my own\n")).shutting_out(&key()), None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_holds_nothing_and_one_that_cannot_be_read_is_an_error() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(AuthorizedKeys::at(home.path().join("authorized_keys")).unwrap().text, b"");
+        assert!(AuthorizedKeys::at(home.path().to_owned()).is_err(), "its keys would be written over");
     }
 }

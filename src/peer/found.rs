@@ -40,15 +40,8 @@ fn here(name: &NodeName, more: &str) -> Found {
     } else {
         BTreeSet::new()
     };
-    let webroot = match Vec::from_iter(&webroots).as_slice() {
-        [one] => one.as_str(),
-        _ => DEFAULT_WEBROOT,
-    };
-    let mut notes = Vec::new();
-    if webroots.len() > 1 {
-        let all = Vec::from_iter(webroots.clone()).join(", ");
-        notes.push(format!("port 80 has several webroots ({all}): say in node.webroots which names are where"));
-    }
+    let (webroot, note) = webroot(&webroots);
+    let mut notes = Vec::from_iter(note);
     if running.contains("haproxy") {
         notes.push("haproxy runs here: write a [[service]] for it, with 'joined', where its certificates are".into());
     }
@@ -66,6 +59,19 @@ fn here(name: &NodeName, more: &str) -> Found {
     let summary =
         format!("webroot {webroot}, {}", if servers.is_empty() { "no service".into() } else { servers.join(", ") });
     Found { text, summary, notes }
+}
+
+/// The one of these, or the usual one; and what a person should decide.
+fn webroot(all: &BTreeSet<String>) -> (&str, Option<String>) {
+    match Vec::from_iter(all).as_slice() {
+        [] => (DEFAULT_WEBROOT, None),
+        [one] => (one, None),
+        _ => {
+            let all = Vec::from_iter(all.clone()).join(", ");
+            let note = format!("port 80 has several webroots ({all}): say in node.webroots which names are where");
+            (DEFAULT_WEBROOT, Some(note))
+        }
+    }
 }
 
 /// Writes a configuration for this machine; none where there is one already, which stays.
@@ -100,6 +106,18 @@ fn running() -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_only_webroot_is_taken_and_of_several_a_person_is_told() {
+        let of = |all: &[&str]| {
+            let all = all.iter().map(|&root| root.to_owned()).collect();
+            let (root, note) = webroot(&all);
+            (root.to_owned(), note.is_some())
+        };
+        assert_eq!(of(&[]), (DEFAULT_WEBROOT.to_owned(), false));
+        assert_eq!(of(&["/srv/www"]), ("/srv/www".to_owned(), false));
+        assert_eq!(of(&["/srv/a", "/srv/b"]), (DEFAULT_WEBROOT.to_owned(), true));
+    }
 
     #[test]
     fn what_is_written_is_a_configuration() {

@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(of("server { listen 8080; root /a; } server { listen 80; root /srv/$host; }"), "");
         assert_eq!(of("server { root /a; } server { root /b; }"), "/a /b");
         assert_eq!(of("} } { ; server {"), "");
+        assert_eq!(of("server { root /srv/a\"b#c'd; }"), "/srv/a\"b#c'd", "within a word they are letters");
     }
 
     #[test]

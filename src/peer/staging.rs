@@ -96,6 +96,11 @@ fn attributes(node: &Node, asked: TreeAttributes) -> Result<TreeAttributes, Halt
     Ok(attributes)
 }
 
+/// Whether files of this user would be nobody's here: neither root's nor of who owns the tree.
+fn is_strangers(uid: u32, owner: u32) -> bool {
+    uid != 0 && uid != owner
+}
+
 /// The wire cannot give files away to whom it likes: owners, and groups that may write, are root, or those of certbot's
 /// directory here. A group that this node's `key_group` names is this node's choice; with `key_mode` alone the group is
 /// still the wire's.
@@ -120,7 +125,7 @@ fn check_owners(node: &Node, attributes: TreeAttributes) -> Result<(), Halt> {
     if let Some(like) = [directory, public].into_iter().find(may_write) {
         return Err(Halt::refused(Step::Policy, lets_write(like)));
     }
-    match [directory, key, public].into_iter().map(|like| like.uid).find(|uid| *uid != 0 && *uid != owner) {
+    match [directory, key, public].into_iter().map(|like| like.uid).find(|uid| is_strangers(*uid, owner)) {
         None => Ok(()),
         Some(uid) => Err(Halt::refused(
             Step::Policy,

@@ -249,5 +249,7 @@ mod tests {
             certificates(&fullchain),
             "where the leaf is alone the chain is beside it"
         );
+        fs::write(live.join("fullchain.pem"), "of no certificate\n").unwrap();
+        assert_eq!(certificates(&chain_of()), certificates(&fullchain));
     }
 }

@@ -278,3 +278,32 @@ fn what_is_stuck_keeps_both_trees_refuses_more_and_is_mended_by_the_commands_of_
     lab.resync(&[]).exits(0);
     assert_eq!(peer.installed_leaf(strange), Some(new.fingerprint()));
 }
+
+#[test]
+fn the_primarys_own_services_are_proven_like_a_peers_and_left_alone_where_nothing_changed() {
+    let (lab, old) = Lab::serving(2, NAME);
+    let primary = lab.primary();
+    let reloads = primary.nginx_reloads();
+    lab.resync(&[]).exits(0);
+    assert_eq!(primary.nginx_reloads(), reloads, "nothing was new");
+
+    let squatter = primary.make_reload_lie();
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let said = lab.deploy(NAME).stderr();
+    assert!(said.contains("web1") && said.contains("still another certificate is served"), "{said}");
+    primary.serves(&lab, NAME, &old);
+    squatter.kill();
+    lab.resync(&[]).exits(0);
+    primary.serves(&lab, NAME, &new);
+
+    // Told of it once, and showing an older one all the same.
+    let site = format!("/etc/nginx/conf.d/{NAME}.conf");
+    let text = primary.text(&site);
+    let pinned = text.replace(&format!("/live/{NAME}/fullchain.pem"), &format!("/archive/{NAME}/fullchain1.pem"));
+    primary
+        .write(&site, pinned.replace(&format!("/live/{NAME}/privkey.pem"), &format!("/archive/{NAME}/privkey1.pem")));
+    primary.reload_nginx();
+    primary.await_served(&lab, NAME, &old);
+    let said = lab.resync(&[]).fails();
+    assert!(said.stderr().contains("web1  www.site.test  "), "{said}");
+}

@@ -55,6 +55,21 @@ fn seconds(seconds: u64) -> Deadline {
 }
 
 #[test]
+fn a_row_is_as_long_as_it_is_asked_to_be() {
+    let (contexts, [_, new]) = old_and_new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            _ = Ssl::new(&contexts[1]).unwrap().accept(stream);
+        }
+    });
+    let (row, begun) = (Duration::from_millis(300), Instant::now());
+    assert_eq!(wait_for(&[place], new, row, seconds(20)), Ok(()));
+    assert!((row..Duration::from_secs(19)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn one_old_leaf_between_new_ones_begins_the_row_anew() {
     let (contexts, [_, new]) = old_and_new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -26,6 +26,12 @@ fn a_group_may_write_here_only_where_it_may_write_already() {
 }
 
 #[test]
+fn files_are_roots_or_of_who_owns_the_tree() {
+    let all = [(0, 0), (0, 1000), (1000, 1000), (1001, 1000), (1000, 0)];
+    assert_eq!(all.map(|(uid, owner)| is_strangers(uid, owner)), [false, false, false, true, true]);
+}
+
+#[test]
 fn who_may_write_the_key_is_judged_with_the_nodes_own_wish_for_it() {
     let home = tempfile::tempdir().unwrap();
     let own = std::fs::metadata(home.path()).unwrap();

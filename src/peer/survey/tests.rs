@@ -58,6 +58,8 @@ fn a_certificate_that_nothing_shows_is_missed() {
     // An older one has a word of its own.
     assert_eq!(missed(leaf(b"older")), None);
     let silent = served(&[(&nginx, &[])]);
+    let all = [(NAME, FIRST, Shown::NoListener), (NAME, SECOND, Shown::NoCertificate("alert".into()))];
+    assert_eq!(served(&[(&nginx, &all), (&nginx, &[])]).none, 3, "each place, and a service without any");
     assert_eq!((silent.none, silent.missed.unwrap()), (1, "nothing listens for nginx".to_owned()));
 }
 
