@@ -230,3 +230,38 @@ fn what_only_the_peer_itself_can_see() {
     assert_eq!(said.len(), 2);
     peer.mend_nginx();
 }
+
+#[test]
+fn a_full_disk_a_missing_sudo_rule_and_a_name_without_a_site() {
+    let lab = well();
+    let peer = &lab["web2"];
+    peer.small_disk("/var/lib/certcast", "size=1m");
+    let said = found(&lab);
+    assert!(
+        said[0].starts_with("web2: error: /var/lib/certcast: 10") && said[0].ends_with(" inodes are free"),
+        "{said:?}"
+    );
+    assert_eq!(said.len(), 2, "{said:?}");
+    peer.run(["umount", "/var/lib/certcast"]).ok();
+    nothing_is_found(&lab);
+
+    peer.set("service.0.reload", ["sudo", "-n", "nginx", "-s", "reload"].map(str::to_owned).to_vec());
+    peer.write("/etc/sudoers", "nobody ALL=(ALL:ALL) NOPASSWD: ALL\n");
+    peer.chmod("/etc/sudoers", 0o440);
+    let said = found(&lab);
+    assert_eq!(said[0], "web2: error: sudo does not let this user run 'sudo -n nginx -s reload' without a password");
+    assert_eq!(said.len(), 2, "{said:?}");
+    peer.write("/etc/sudoers", "root ALL=(ALL:ALL) NOPASSWD: /usr/sbin/nginx -s reload\n");
+    nothing_is_found(&lab);
+
+    // On web2 another site answers for a name of the certificate.
+    let bundle = lab.issue(NAME, 2, &[NAME, "more.site.test"]);
+    lab.point_both("more.site.test", &["web1", "web2", "web3"]);
+    lab.deploy(NAME).ok();
+    peer.await_served(&lab, NAME, &bundle);
+    peer.install("a.test", 1, &lab.bundle(&["a.test"]));
+    peer.configure_site("a.test", &["a.test"]);
+    peer.reload_nginx();
+    let said = found(&lab);
+    assert_eq!(said[0], format!("web2: warning: no service shows {NAME}'s certificate for more.site.test"), "{said:?}");
+}
