@@ -81,7 +81,7 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
     }
     // What is said of nodes that are away was said already.
     let is_new = |finding: &Finding| !away.iter().any(|node| finding.what.starts_with(&format!("{node}: ")));
-    let readiness = readiness?.into_iter().filter(is_new);
+    let readiness = readiness.into_iter().filter(is_new);
     found.extend(readiness.map(|finding| Found { node: own.clone(), finding }));
     tell(&found, arguments.json, &lineages, 1 + fleet.peers.len())?;
     Ok(if found.is_empty() { ExitCode::Done } else { ExitCode::Failed })
@@ -123,18 +123,21 @@ fn ends(row: &Row) -> Option<Finding> {
 }
 
 /// What a CA would find.
-fn rehearsed(config: &Config, config_path: &Path, names: &[Identifier]) -> Result<Vec<Finding>, Failure> {
+fn rehearsed(config: &Config, config_path: &Path, names: &[Identifier]) -> Vec<Finding> {
     if names.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let readiness = rehearse::find(config, config_path, names, None)?;
     let shown: Vec<String> = names.iter().map(Identifier::to_string).collect();
     let again: Vec<&str> = ["certcast", "rehearse"].into_iter().chain(shown.iter().map(String::as_str)).collect();
     let again = pasteable(&again);
+    let readiness = match rehearse::find(config, config_path, names, None) {
+        Ok(readiness) => readiness,
+        Err(failure) => return vec![Finding::error(failure.text(), "what a CA would find is not known", again)],
+    };
     let complaint = |text: &String| Finding::error(text, "the CA may ask just there: the renewal fails", &again);
     let warning = |text: &String| Finding::warning(text, "the proof before a renewal says less by it", &again);
     let complaints = readiness.complaints.iter().map(complaint);
-    Ok(complaints.chain(readiness.warnings.iter().map(warning)).collect())
+    complaints.chain(readiness.warnings.iter().map(warning)).collect()
 }
 
 fn tell(found: &[Found], json: bool, lineages: &[Lineage], nodes: usize) -> Result<(), Failure> {
