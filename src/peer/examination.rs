@@ -1,7 +1,6 @@
 //! What is wrong on this node, or will be, for `doctor`. Nothing is changed, and no lock is taken.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use crate::model::names::LineageName;
 use crate::model::pasteable::pasteable;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
-use crate::peer::{baseline, nginx, probe, service};
+use crate::peer::{baseline, found, nginx, probe, service};
 use crate::sys::process::Run;
 
 /// A bundle, its staged copy and the journal need far less.
@@ -151,7 +150,8 @@ fn unknown_lineages(node: &Node, lineages: &[LineageName], deadline: Deadline) -
     names.sort();
     names.dedup();
     let is_renewed = |name: &String| {
-        lineages.iter().any(|lineage| lineage.as_str() == name) || is_there(&tree.join(format!("renewal/{name}.conf")))
+        lineages.iter().any(|lineage| lineage.as_str() == name)
+            || may_be_there(&tree.join(format!("renewal/{name}.conf")))
     };
     let finding = |name: String| {
         let what = format!("nginx uses {}, which nobody brings or renews", live.join(&name).display());
@@ -172,18 +172,16 @@ fn other_certbot(node: &Node) -> Vec<Finding> {
             findings.push(Finding::error(format!("certbot here renews by {path}"), WHY, remedy));
         }
     }
-    for timer in TIMERS.into_iter().filter(|timer| is_there(&Path::new(ENABLED_TIMERS).join(timer))) {
+    for timer in TIMERS.into_iter().filter(|timer| may_be_there(&Path::new(ENABLED_TIMERS).join(timer))) {
         let remedy = format!("systemctl disable --now {timer}");
         findings.push(Finding::warning(format!("{timer} is enabled here"), WHY, remedy));
     }
     findings
 }
 
-fn is_there(path: &Path) -> bool {
-    match fs::symlink_metadata(path) {
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
-        Ok(_) => true,
-    }
+/// What cannot be looked at may be there.
+fn may_be_there(path: &Path) -> bool {
+    found::is_there(path).unwrap_or(true)
 }
 
 /// What is in a directory; nothing where it is none, or may not be read.

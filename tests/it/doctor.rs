@@ -34,6 +34,14 @@ fn nothing_is_found(lab: &Lab) {
     assert_eq!(said.stderr(), "");
 }
 
+/// One, which begins so and has this remedy.
+#[track_caller]
+fn one_error_is_found(lab: &Lab, begin: &str, remedy: &str) {
+    let said = doctor(lab).exits(1).stdout();
+    let has_remedy = said.contains(&format!("    do:  {remedy}\n"));
+    assert!(said.starts_with(begin) && has_remedy && said.ends_with(": 1 errors, 0 warnings\n"), "{said}");
+}
+
 /// What `status` and `check` say of the same: each line of the table has these words, one after the other, and the
 /// plugin's line begins so.
 #[track_caller]
@@ -87,20 +95,25 @@ fn a_peer_on_an_old_version_and_one_that_serves_another_than_its_files_are_told_
     let new = lab.issue(NAME, 2, &[NAME]);
     lab.deploy(NAME).exits(3);
     lab["web2"].mend_nginx();
-    let since = "; pending since 20";
-    let said = doctor(&lab).exits(1).stdout();
-    assert!(
-        said.starts_with(&format!("web2: error: {NAME}: should be 2: 'certcast resync'{since}"))
-            && said.contains("    do:  on the primary: certcast resync www.site.test\n")
-            && said.ends_with(": 1 errors, 0 warnings\n"),
-        "{said}"
+    one_error_is_found(
+        &lab,
+        &format!("web2: error: {NAME}: should be 2: 'certcast resync'; pending since 20"),
+        "on the primary: certcast resync www.site.test",
     );
     let line = "WARNING - web2 www.site.test should be 2: 'certcast resync'; pending since 20";
-    others_say(&lab, [IN_LINE, " yes 0.1.0 should be 2: 'certcast resync'; pending since 20", IN_LINE], 1, line);
+    others_say(
+        &lab,
+        [
+            IN_LINE,
+            concat!(" yes ", env!("CARGO_PKG_VERSION"), " should be 2: 'certcast resync'; pending since 20"),
+            IN_LINE,
+        ],
+        1,
+        line,
+    );
     lab.resync(&[]).exits(0);
     nothing_is_found(&lab);
 
-    lab["web3"].install(NAME, 3, &lab.bundle(&[NAME]));
     let newest = lab.issue(NAME, 3, &[NAME]);
     for host in lab.hosts() {
         host.install(NAME, 3, &newest);
@@ -109,15 +122,18 @@ fn a_peer_on_an_old_version_and_one_that_serves_another_than_its_files_are_told_
     lab["web2"].reload_nginx();
     lab["web2"].await_served(&lab, NAME, &newest);
     lab["web3"].serves(&lab, NAME, &new);
-    let said = doctor(&lab).exits(1).stdout();
-    assert!(
-        said.starts_with(&format!("web3: error: {NAME}: an older one is still served by nginx for {NAME} at "))
-            && said.contains("    do:  reload that service, as its [[service]] has it\n")
-            && said.ends_with(": 1 errors, 0 warnings\n"),
-        "{said}"
+    one_error_is_found(
+        &lab,
+        &format!("web3: error: {NAME}: an older one is still served by nginx for {NAME} at "),
+        "reload that service, as its [[service]] has it",
     );
     let line = "WARNING - web3 www.site.test an older one is still served by nginx for www.site.test at ";
-    others_say(&lab, [IN_LINE, IN_LINE, " older 0.1.0 an older one is still served by nginx"], 1, line);
+    others_say(
+        &lab,
+        [IN_LINE, IN_LINE, concat!(" older ", env!("CARGO_PKG_VERSION"), " an older one is still served by nginx")],
+        1,
+        line,
+    );
 }
 
 #[test]
