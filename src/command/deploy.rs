@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Error};
 
 use crate::command::failure::Failure;
+use crate::command::progress::Progress;
 use crate::command::report;
 use crate::model::config;
 use crate::model::deadline::Deadline;
@@ -35,7 +36,9 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
     let manner = Manner { wishes: Wishes::default(), is_fresh: true };
     let courier = Courier { config: &config, letsencrypt: &call.letsencrypt, fleet: &fleet, manner };
     report::warn_of_rival(&courier, &call.lineage);
-    let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>())?;
+    let progress = Progress::new();
+    let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>(), &progress)?;
+    drop(progress);
     let failed = |delivery: &&Delivery| delivery.outcome.as_ref().is_some_and(|outcome| !outcome.is_in_sync());
     for line in deliveries.iter().filter(failed).flat_map(report::lines) {
         report::complain(&line);

@@ -13,6 +13,7 @@ mod logging;
 mod metrics;
 pub mod misuse;
 mod peer;
+mod progress;
 mod receive;
 mod recover;
 mod rehearse;

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cli::Peer as Verb;
 use crate::command::failure::Failure;
+use crate::command::progress::during;
 use crate::command::report;
 use crate::model::config::{Config, Peer, Transport};
 use crate::model::deadline::Deadline;
@@ -23,6 +24,7 @@ use crate::model::names::NodeName;
 use crate::primary::conversation::Conversation;
 use crate::primary::fleet::Fleet;
 use crate::primary::link::Destination;
+use crate::primary::visit::Visit;
 use crate::sys::dir::make_private;
 use crate::sys::lock::Lock;
 
@@ -73,12 +75,19 @@ fn this_program() -> Result<(Vec<u8>, String)> {
     Ok((program, digest))
 }
 
+/// Puts this very program there.
+fn install(visit: &Visit<'_>, program: &[u8], digest: &str) -> Result<()> {
+    let what = format!("copying certcast, {} MiB, to {}", program.len() >> 20, visit.to.host);
+    during(&what, || visit.install(program, digest))
+}
+
 /// Proves that a peer answers through the restricted key.
 fn hello(config: &Config, config_path: &Path, name: &NodeName) -> Result<()> {
     let fleet = Fleet::of(config, config_path)?;
     let member =
         fleet.peers.iter().find(|peer| peer.name == *name).context("the new [[peer]] is not in the configuration")?;
-    let conversation = Conversation::open(&config.node.name, member, &[], Deadline::after(HELLO));
+    let greet = || Conversation::open(&config.node.name, member, &[], Deadline::after(HELLO));
+    let conversation = during(&format!("greeting {name}"), greet);
     let conversation = conversation.map_err(|error| anyhow!("{name}: {}", error.explained()))?;
     report::line(&format!("{name}  answers through its restricted key: certcast {}", conversation.version()));
     Ok(())

@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use crate::cli::{Resync, WishArguments};
 use crate::command::deploy::lock;
 use crate::command::failure::Failure;
+use crate::command::progress::Progress;
 use crate::command::report;
 use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
@@ -53,7 +54,9 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     for lineage in &lineages {
         report::warn_of_rival(&courier, &lineage.name);
     }
-    let deliveries = courier.deliver(&lineages, peers)?;
+    let progress = Progress::new();
+    let deliveries = courier.deliver(&lineages, peers, &progress)?;
+    drop(progress);
     let code = report::exit_code(&deliveries, !unfit.is_empty());
     print(&deliveries, arguments, code)?;
     if arguments.lineages.is_empty() {

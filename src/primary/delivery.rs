@@ -15,6 +15,7 @@ use crate::primary::line::{First, Line, Patience, Staged};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
 use crate::primary::rollout::{self, Part, Rules};
+use crate::primary::watcher::{Phase, Watcher};
 use crate::wire::message::{Prepare, TransactionId, Wishes};
 
 /// The longest that one run may take, however many lineages it has.
@@ -65,15 +66,20 @@ struct Parcel<'l> {
 
 impl<'c> Courier<'c> {
     /// Delivers lineages, one after another, to the given peers; the own node's services come first.
-    pub fn deliver(&self, lineages: &[Lineage], peers: &[&'c Member]) -> io::Result<Vec<Delivery>> {
+    pub fn deliver(
+        &self,
+        lineages: &[Lineage],
+        peers: &[&'c Member],
+        watcher: &'c dyn Watcher,
+    ) -> io::Result<Vec<Delivery>> {
         let parcel = |lineage| Ok(Parcel { lineage, transaction: TransactionId::random()? });
         let parcels: Vec<_> = lineages.iter().map(parcel).collect::<io::Result<_>>()?;
         let rounds = u32::try_from(parcels.len().max(1)).unwrap_or(u32::MAX);
         let deadline = Deadline::after(self.config.deploy.budget.saturating_mul(rounds).min(AT_MOST));
-        let mut lines = self.lines(&parcels, peers, deadline);
+        let mut lines = self.lines(&parcels, peers, watcher, deadline);
         let mut deliveries = Vec::new();
         for parcel in &parcels {
-            let round = self.deliver_one(parcel, &mut lines, deadline);
+            let round = self.deliver_one(parcel, &mut lines, watcher, deadline);
             for delivery in &round {
                 self.remember(delivery, parcel.lineage);
             }
@@ -84,7 +90,13 @@ impl<'c> Courier<'c> {
 
     /// One line a peer that any of it is for. A peer that most likely lacks the only bundle gets it with
     /// the first flight; every other one is asked first, so that only what it lacks travels.
-    fn lines(&self, parcels: &[Parcel<'_>], peers: &[&'c Member], deadline: Deadline) -> Vec<Line<'c>> {
+    fn lines(
+        &self,
+        parcels: &[Parcel<'_>],
+        peers: &[&'c Member],
+        watcher: &'c dyn Watcher,
+        deadline: Deadline,
+    ) -> Vec<Line<'c>> {
         let mut lines = Vec::new();
         for member in peers {
             let wanted: Vec<_> = parcels.iter().filter(|parcel| self.wants(member, parcel.lineage)).collect();
@@ -99,16 +111,27 @@ impl<'c> Courier<'c> {
                 }
                 some => First::Compare(some.iter().map(|parcel| self.name_on_peers(parcel.lineage)).collect()),
             };
-            lines.push(Line::new(&self.config.node.name, member, first, deadline));
+            lines.push(Line::new(&self.config.node.name, member, watcher, first, deadline));
         }
         lines
     }
 
     /// The own node first, since certbot has switched its links already: its services are the first canary.
     /// Meanwhile the peers stage, which nobody sees.
-    fn deliver_one(&self, parcel: &Parcel<'_>, lines: &mut [Line<'c>], deadline: Deadline) -> Vec<Delivery> {
+    fn deliver_one(
+        &self,
+        parcel: &Parcel<'_>,
+        lines: &mut [Line<'c>],
+        watcher: &dyn Watcher,
+        deadline: Deadline,
+    ) -> Vec<Delivery> {
         let name = self.name_on_peers(parcel.lineage);
-        let lines = lines.iter_mut().filter(|line| self.wants(line.member(), parcel.lineage)).collect();
+        let lines: Vec<_> = lines.iter_mut().filter(|line| self.wants(line.member(), parcel.lineage)).collect();
+        let own = &self.fleet.own.name;
+        watcher.begins(
+            &parcel.lineage.name,
+            std::iter::once(own).chain(lines.iter().map(|line| line.name())).cloned().collect(),
+        );
         let rules = Rules { require: self.config.deploy.require, canary: self.config.deploy.canary };
         let places = Places::new(self.config.deploy.parallel);
         let stage = |line: &mut Line<'_>| {
@@ -121,7 +144,7 @@ impl<'c> Courier<'c> {
         };
         let mut round = Vec::new();
         let parts = rollout::roll_out(lines, rules, was_lost, stage, || {
-            let own = self.settle_own(parcel, deadline);
+            let own = self.settle_own(parcel, watcher, deadline);
             let in_sync = own.outcome.as_ref().is_none_or(Outcome::is_in_sync);
             let why = format!("held back: the services on {} did not take this certificate", own.node);
             round.push(own);
@@ -131,15 +154,17 @@ impl<'c> Courier<'c> {
         round
     }
 
-    fn settle_own(&self, parcel: &Parcel<'_>, deadline: Deadline) -> Delivery {
+    fn settle_own(&self, parcel: &Parcel<'_>, watcher: &dyn Watcher, deadline: Deadline) -> Delivery {
         let member = &self.fleet.own;
         let prepare = || self.prepare(parcel, parcel.lineage.name.clone());
-        let mut line = Line::new(&self.config.node.name, member, First::Prepare(Box::new(prepare())), deadline);
+        let first = First::Prepare(Box::new(prepare()));
+        let mut line = Line::new(&self.config.node.name, member, watcher, first, deadline);
         let part = match line.stage(prepare) {
             Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
             Staged::Planned(changes) => Part::Planned(changes),
             Staged::Ended(outcome) => Part::Concluded(outcome),
         };
+        line.reaches(Phase::Done);
         delivery(&member.name, parcel.lineage, part)
     }
 

@@ -8,6 +8,7 @@ use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::Member;
+use crate::primary::watcher::{Phase, Watcher};
 use crate::wire::message::{Prepare, Reply, Request, TransactionId, Version};
 use crate::wire::presence::Presence;
 
@@ -18,6 +19,7 @@ const RECALL: Duration = Duration::from_secs(20);
 pub struct Line<'f> {
     own: &'f NodeName,
     member: &'f Member,
+    watcher: &'f dyn Watcher,
     deadline: Deadline,
     talk: Talk,
     installed: BTreeMap<LineageName, Presence>,
@@ -61,9 +63,15 @@ pub enum Staged {
 
 impl<'f> Line<'f> {
     /// A line that [`Line::open`] or staging will open.
-    pub fn new(own: &'f NodeName, member: &'f Member, first: First, deadline: Deadline) -> Self {
+    pub fn new(
+        own: &'f NodeName,
+        member: &'f Member,
+        watcher: &'f dyn Watcher,
+        first: First,
+        deadline: Deadline,
+    ) -> Self {
         let talk = Talk::Unopened(first);
-        Line { own, member, deadline, talk, installed: BTreeMap::new(), underway: None }
+        Line { own, member, watcher, deadline, talk, installed: BTreeMap::new(), underway: None }
     }
 
     /// Opens it, unless that was tried before.
@@ -101,10 +109,16 @@ impl<'f> Line<'f> {
         self.member
     }
 
+    /// Tells who watches.
+    pub fn reaches(&self, phase: Phase) {
+        self.watcher.reaches(self.name(), phase);
+    }
+
     /// Stages a bundle, unless it went with the first flight; then only the answer is awaited. Nothing travels to a
     /// node that said it has just this.
     pub fn stage(&mut self, prepare: impl FnOnce() -> Prepare) -> Staged {
         self.open();
+        self.reaches(Phase::Staging);
         if self.underway.is_none() {
             let prepare = prepare();
             let version = Version { number: prepare.number, digest: prepare.files.digest() };
@@ -123,7 +137,10 @@ impl<'f> Line<'f> {
 
     fn await_staging(&mut self) -> Staged {
         match self.receive() {
-            Ok(Reply::Prepared { transaction }) if self.underway.as_ref() == Some(&transaction) => Staged::Waiting,
+            Ok(Reply::Prepared { transaction }) if self.underway.as_ref() == Some(&transaction) => {
+                self.reaches(Phase::Staged);
+                Staged::Waiting
+            }
             Ok(Reply::Planned { changes }) => {
                 self.underway = None;
                 Staged::Planned(changes)
@@ -140,6 +157,7 @@ impl<'f> Line<'f> {
 
     /// Says the word. When the answer is lost, asks for it again on a new line: the node finishes alone.
     pub fn commit(&mut self, patience: Patience) -> Outcome {
+        self.reaches(Phase::Switching);
         let Some(transaction) = self.underway.take() else { return TalkError::Unexpected.outcome() };
         let (whole, half) = (self.deadline, self.deadline.at_most(self.deadline.left() / 2));
         if let (Talk::Open(talk), Patience::Half) = (&mut self.talk, patience) {

@@ -26,3 +26,4 @@ pub mod rollout;
 pub mod survey;
 pub mod targets;
 pub mod visit;
+pub mod watcher;

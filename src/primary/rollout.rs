@@ -7,6 +7,7 @@ use crate::model::config::Require;
 use crate::model::names::NodeName;
 use crate::model::outcome::Outcome;
 use crate::primary::line::{Line, Patience, Staged};
+use crate::primary::watcher::Phase;
 
 /// The rules of a rollout.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,7 @@ pub fn roll_out(
             let (ours, stage) = (events.clone(), &stage);
             let node = thread::Builder::new().spawn_scoped(scope, move || {
                 let part = node_part(index, line, stage, &ours, &wait);
+                line.reaches(Phase::Done);
                 // The coordinator outlives every node's thread.
                 _ = ours.send(Event::Ended(index, part));
             });

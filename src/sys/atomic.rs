@@ -9,9 +9,10 @@
 use super::at_path::at_path;
 pub use super::bounded::read_bounded;
 use super::dir::{Dir, Kind, Stat, knows_no_flags};
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown, linkat};
+use rustix::fs::RenameFlags;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -165,7 +166,7 @@ impl<'d> Temp<'d> {
     }
 
     fn publish_new(&mut self, name: &str) -> io::Result<()> {
-        match self.dir.rename_flagged(self.name.as_ref(), name.as_ref(), RenameFlags::RENAME_NOREPLACE) {
+        match self.dir.rename_flagged(self.name.as_ref(), name.as_ref(), RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.published = true;
                 Ok(())

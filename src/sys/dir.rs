@@ -11,9 +11,10 @@
 use super::at_path::{at_path, shown};
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, readlinkat, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, symlinkat, unlinkat};
+use rustix::fs::{RenameFlags, renameat_with};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -205,7 +206,7 @@ impl Dir {
     /// they cannot, one look before has to do: callers hold the lock of all who make such names.
     pub fn rename_noreplace(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
         let (from, to) = (from.as_ref(), to.as_ref());
-        let flagged = self.rename_flagged(from, to, RenameFlags::RENAME_NOREPLACE);
+        let flagged = self.rename_flagged(from, to, RenameFlags::NOREPLACE);
         self.or_look_and_rename(flagged, from, to)
     }
 
@@ -226,13 +227,13 @@ impl Dir {
     /// The error is the system's own, with its number: EINVAL and ENOSYS say that the file system
     /// or the kernel cannot, EBUSY that one of the two is a mount point.
     pub fn exchange(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
-        self.rename_flagged(from.as_ref(), to.as_ref(), RenameFlags::RENAME_EXCHANGE)
+        self.rename_flagged(from.as_ref(), to.as_ref(), RenameFlags::EXCHANGE)
     }
 
     pub(super) fn rename_flagged(&self, from: &OsStr, to: &OsStr, flags: RenameFlags) -> io::Result<()> {
         self.checked("rename", from)?;
         self.checked("rename to", to)?;
-        Ok(renameat2(&self.fd, from, &self.fd, to, flags)?)
+        Ok(renameat_with(&self.fd, from, &self.fd, to, flags)?)
     }
 
     /// Removes a directory that holds files and links only.

@@ -1,6 +1,6 @@
 //! `resync`: what could not be done before, what is chosen, what is only shown; and nothing where nothing differs.
 
-use crate::lab::{Certbot, Host, Lab};
+use crate::lab::{Certbot, Host, Lab, until};
 
 const NAME: &str = "www.site.test";
 
@@ -268,4 +268,29 @@ fn nothing_is_called_in_line_that_was_not_compared() {
     assert_eq!(lab.resync(&[]).exits(4).stdout(), "");
     lab.primary().set("deploy.lineages", toml::Value::Array(vec!["other.*".into()]));
     lab.resync(&[NAME]).exits(2).says("deploy.lineages");
+}
+
+#[test]
+fn on_a_terminal_it_shows_who_is_waited_for_and_elsewhere_nothing() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    peer.run(["mkfifo", "/run/gate"]).ok();
+    peer.set("service.0.reload", vec!["sh", "-c", "read x </run/gate; exec nginx -s reload"]);
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let terminal = ["script", "--quiet", "--return", "--flush", "--command", "certcast resync", "/run/shown"];
+    let resync = primary.command(terminal).env("TERM", "xterm").spawn();
+    until("the peer is named", || {
+        primary.exists("/run/shown") && primary.text("/run/shown").contains("1 of 2 done  web2 switching")
+    });
+    peer.run(["sh", "-c", "echo go >/run/gate"]).ok();
+    resync.wait().ok();
+    // The last of it is wiped away before the result.
+    let shown = primary.text("/run/shown");
+    let result = shown.rsplit_once("\x1b[2K").map(|(_, rest)| rest.to_owned()).expect("a line that was wiped away");
+    assert!(result.contains("web2  www.site.test  applied") && !result.contains("waiting"), "{shown:?}");
+    peer.serves(&lab, NAME, &new);
+    peer.set("service.0.reload", vec!["nginx", "-s", "reload"]);
+    lab.issue(NAME, 3, &[NAME]);
+    let plain = lab.resync(&[]).ok();
+    assert!(!format!("{plain}").contains('\x1b') && !plain.stderr().contains("done"), "{plain}");
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use super::host_key;
 use crate::cli::{PeerAdd, Resync, WishArguments};
 use crate::command::failure::Failure;
+use crate::command::progress::during;
 use crate::command::{report, resync};
 use crate::model::config::{self, Config, Peer};
 use crate::model::escape::escaped;
@@ -58,7 +59,7 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
         register::pin(&offered)?;
     }
     let visit = Visit { to: &to, known_hosts: &config.ssh.known_hosts };
-    let seen = visit.look()?;
+    let seen = during(&format!("looking at {}", ssh.host), || visit.look())?;
     let name = known.map(|peer| peer.name.clone()).or_else(|| arguments.name.clone()).or(seen.name);
     let name = name.context("its host name cannot be a node's name: give --name")?;
     if known.is_none() && (name == config.node.name || config.peers.iter().any(|peer| peer.name == name)) {
@@ -70,7 +71,7 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
     let has_it = seen.program.as_ref() == Some(&digest);
     if !has_it {
         if !dry_run {
-            visit.install(&program, &digest)?;
+            super::install(&visit, &program, &digest)?;
         }
         done(&format!("copied certcast {} to {PROGRAM}", env!("CARGO_PKG_VERSION")));
     }
@@ -79,7 +80,8 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
         say_what_would_be_sent(config, arguments, known, done)?;
         return Ok(None);
     }
-    let enrolled = visit.enrol(&Enrolment::Join { name: name.clone(), key, dry_run })?;
+    let request = Enrolment::Join { name: name.clone(), key, dry_run };
+    let enrolled = during(&format!("configuring {}", ssh.host), || visit.enrol(&request))?;
     enrolled.done.iter().for_each(|what| done(&escaped(what)));
     enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", ssh.host, escaped(note))));
     if known.is_some() {

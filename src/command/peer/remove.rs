@@ -32,7 +32,7 @@ fn take_leave(config: &Config, peer: &Peer) -> Result<()> {
     // Without the program nobody would take the key out.
     if visit.look()?.program.is_none() {
         let (program, digest) = super::this_program()?;
-        visit.install(&program, &digest)?;
+        super::install(&visit, &program, &digest)?;
     }
     let enrolled = visit.enrol(&Enrolment::Leave { key: own_key::public(&config.ssh.identity)? })?;
     enrolled.done.iter().for_each(|what| report::line(&format!("{}  {}", peer.name, escaped(what))));

@@ -39,7 +39,7 @@ fn upgrade(config: &Config, config_path: &Path, peer: &Peer, program: &[u8], dig
         report::line(&format!("{}  has this program already", peer.name));
         return Ok(());
     }
-    visit.install(program, digest)?;
+    super::install(&visit, program, digest)?;
     report::line(&format!("{}  copied certcast {} to {PROGRAM}", peer.name, env!("CARGO_PKG_VERSION")));
     super::hello(config, config_path, &peer.name)
 }
