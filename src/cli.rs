@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::model::challenge::Thumbprint;
 use crate::model::config::{self, LineagePattern, SshTarget};
-use crate::model::names::{Identifier, LineageName, NodeName};
+use crate::model::names::{Identifier, LineageName, NodeName, UserName};
 use crate::peer::policy::Role;
 
 /// One certificate, many servers: certbot's HTTP-01 behind round-robin DNS, and every server on the same certificate.
@@ -178,6 +178,9 @@ pub struct PeerAdd {
     /// Its host key's fingerprint, as `ssh-keygen -l` shows it on the server itself; else you are asked.
     #[arg(long, value_name = "SHA256:…")]
     pub host_key: Option<String>,
+    /// Let certcast in as this user, who is made and may run the receiver as root by one sudo rule, instead of as root.
+    #[arg(long, value_name = "USER")]
+    pub sudo_user: Option<UserName>,
     /// Show what would be done and change nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -34,13 +34,21 @@ const SHOWN_WITH_THEIR_PLACE: [&str; 9] = [
 ];
 
 /// Literals that nobody is shown: file, literal, why.
-const NO_MESSAGES: [(&str, &str, &str); 16] = [
+const NO_MESSAGES: [(&str, &str, &str); 19] = [
     ("src/primary/link/identity.rs", "BEGIN ENCRYPTED PRIVATE KEY", "is looked for in a file"),
     ("src/primary/link/identity.rs", "Proc-Type: 4,ENCRYPTED", "is looked for in a file"),
     ("src/primary/link/authenticate.rs", "Invalid signature", "is what libssh2 says"),
     ("src/primary/link/authenticate.rs", "ssh agent", "a thread's name"),
     ("src/primary/link/child.rs", "child end", "a thread's name"),
     ("src/primary/link/watchdog.rs", "ssh deadline", "a thread's name"),
+    ("src/peer/sudo.rs", "Sudoers entry", "is what sudo says"),
+    ("src/peer/login.rs", "sudo -n {RECEIVE}", "is written to authorized_keys"),
+    (
+        "src/peer/login.rs",
+        "# certcast: the one command that the user may have run, with just these arguments and nothing of his environment. \
+         Defaults:{user} env_reset, !setenv, !requiretty {user} ALL = (root) NOPASSWD: {RECEIVE} ",
+        "is written to sudoers.d",
+    ),
     ("src/primary/visit.rs", "uname -sm; id -u; uname -n; sha256sum {PROGRAM} 2>/dev/null; true", "is run"),
     (
         "src/primary/visit.rs",

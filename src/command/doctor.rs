@@ -18,16 +18,21 @@ use crate::model::pasteable::pasteable;
 use crate::primary::delivery::{Courier, Manner};
 use crate::primary::examination::{self, Examined};
 use crate::primary::fleet::Fleet;
-use crate::primary::lineage::Lineage;
+use crate::primary::lineage::{self, Lineage};
 use crate::primary::renewal;
 use crate::primary::survey::{self, Row, State};
 use crate::wire::message::Wishes;
 
 /// Services' own tests take their time; who has not answered by then is told as not reached.
-const EXAMINATION: Duration = Duration::from_secs(30);
+const EXAMINATION: Duration = Duration::from_secs(60);
 const SURVEY: Duration = Duration::from_secs(20);
 /// certbot renews a third of its life before the end (30 days of 90): by then it has failed for days.
 const DAYS_AT_LEAST: i64 = 20;
+/// Of a certificate that lives shorter, such a part of its life.
+const LIFE_LEFT: i64 = 4;
+/// As many as one order may have with most CAs; they share one budget.
+const NAMES_AT_ONCE: usize = 100;
+const DAY: i64 = 24 * 60 * 60;
 
 /// A finding, and where.
 #[derive(Debug, Serialize)]
@@ -42,6 +47,7 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
     let config = config::load(config_path)?;
     let fleet = Fleet::of(&config, config_path)?;
     let (lineages, unfit) = resync::chosen_lineages(&config, &arguments.lineages)?;
+    let all = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     let own = &config.node.name;
     let mut found = Vec::new();
     let mut here = |finding| found.push(Found { node: own.clone(), finding });
@@ -64,8 +70,10 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
     // Both wait for a node that is away.
     let (examined, readiness) = thread::scope(|scope| {
         let rehearsal = thread::Builder::new().name("rehearsal".to_owned());
-        let rehearsal = rehearsal.spawn_scoped(scope, || rehearsed(&config, config_path, &names))?;
-        let examined = examination::of_all(&courier, &lineages, Deadline::after(EXAMINATION));
+        let rehearse =
+            || names.chunks(NAMES_AT_ONCE).flat_map(|names| rehearsed(&config, config_path, names)).collect::<Vec<_>>();
+        let rehearsal = rehearsal.spawn_scoped(scope, rehearse)?;
+        let examined = examination::of_all(&courier, &lineages, &all, Deadline::after(EXAMINATION));
         let readiness = rehearsal.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         examined.map(|examined| (examined, readiness))
     })?;
@@ -77,7 +85,8 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
         found.extend(findings.into_iter().map(|finding| Found { node: node.clone(), finding }));
     }
     for row in &rows {
-        found.extend(stands(row, row.node == *own).map(|finding| Found { node: row.node.clone(), finding }));
+        let lineage = lineages.iter().find(|lineage| row.node == *own && lineage.name == row.lineage);
+        found.extend(stands(row, lineage).map(|finding| Found { node: row.node.clone(), finding }));
     }
     // What is said of nodes that are away was said already.
     let is_new = |finding: &Finding| !away.iter().any(|node| finding.what.starts_with(&format!("{node}: ")));
@@ -88,13 +97,15 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
 }
 
 /// What is wrong with a row of `status`.
-fn stands(row: &Row, is_own: bool) -> Option<Finding> {
+///
+/// Of the own node's rows with the lineage: what ends everywhere is said once.
+fn stands(row: &Row, own: Option<&Lineage>) -> Option<Finding> {
     let lineage = row.lineage.as_str();
     let what = format!("{lineage}: {}", status::state(row));
     let resync = || format!("on the primary: {}", pasteable(&["certcast", "resync", lineage]));
     let look = || format!("on the primary: {}", pasteable(&["certcast", "status", lineage]));
     match &row.state {
-        State::InLine => is_own.then(|| ends(row)).flatten(),
+        State::InLine => own.and_then(|own| ends(row, own)),
         State::Unfinished => Some(Finding::warning(what, "nothing else can be brought there", "certcast recover")),
         State::Stuck { .. } => Some(Finding::error(what, "nothing can be brought there", "certcast recover")),
         State::ServesOlder { .. } => {
@@ -113,8 +124,9 @@ fn stands(row: &Row, is_own: bool) -> Option<Finding> {
     }
 }
 
-fn ends(row: &Row) -> Option<Finding> {
-    let days = row.days_left.filter(|days| *days < DAYS_AT_LEAST)?;
+fn ends(row: &Row, own: &Lineage) -> Option<Finding> {
+    let life = own.bundle.not_after().saturating_sub(own.bundle.not_before()) / DAY;
+    let days = row.days_left.filter(|days| *days < DAYS_AT_LEAST.min(life / LIFE_LEFT))?;
     let lineage = row.lineage.as_str();
     let what =
         if days < 0 { format!("{lineage} has ended") } else { format!("{lineage} ends in {days} days on all nodes") };
@@ -124,9 +136,6 @@ fn ends(row: &Row) -> Option<Finding> {
 
 /// What a CA would find.
 fn rehearsed(config: &Config, config_path: &Path, names: &[Identifier]) -> Vec<Finding> {
-    if names.is_empty() {
-        return Vec::new();
-    }
     let shown: Vec<String> = names.iter().map(Identifier::to_string).collect();
     let again: Vec<&str> = ["certcast", "rehearse"].into_iter().chain(shown.iter().map(String::as_str)).collect();
     let again = pasteable(&again);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::Init;
 use crate::command::failure::Failure;
-use crate::command::report;
+use crate::command::{rehearse, report};
 use crate::model::config::{self, Config};
 use crate::model::exit_code::ExitCode;
 use crate::model::names::Identifier;
@@ -19,6 +19,7 @@ use crate::primary::{own_key, own_program};
 /// Writes a configuration and makes a key, where there is none, and says what comes next. Done twice, the second time
 /// changes nothing.
 pub fn run(config_path: &Path, arguments: &Init) -> Result<ExitCode, Failure> {
+    rehearse::refuse_wildcards(&arguments.names)?;
     write(config_path, arguments)?;
     let config = config::load(config_path)?;
     if own_key::make(&config)? {
@@ -52,6 +53,10 @@ fn write(path: &Path, arguments: &Init) -> Result<()> {
 
 fn say_what_comes_next(config: &Config, names: &[Identifier]) {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let lineage = names.first().and_then(|name| name.parse().ok());
+    if let Some(lineage) = lineage.filter(|lineage| !config.deploy.wants(lineage)) {
+        hooks::warn_of_unwanted(&lineage);
+    }
     let mut certbot: Vec<String> =
         ["certbot", "certonly", "--manual", "--preferred-challenges", "http"].map(str::to_owned).into();
     for hook in ["manual-auth", "manual-cleanup", "deploy"] {

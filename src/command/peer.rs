@@ -20,7 +20,7 @@ use crate::model::config::{Config, Peer, Transport};
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::exit_code::ExitCode;
-use crate::model::names::NodeName;
+use crate::model::names::{NodeName, UserName};
 use crate::primary::conversation::Conversation;
 use crate::primary::fleet::Fleet;
 use crate::primary::link::Destination;
@@ -43,13 +43,16 @@ pub fn run(config_path: &Path, verb: &Verb) -> Result<ExitCode, Failure> {
 
 /// Where a person is root on a peer.
 fn destination(peer: &Peer) -> Result<Destination> {
-    if peer.transport != Transport::Ssh2 || peer.ssh.user.as_deref().is_some_and(|user| user != "root") {
-        bail!(
-            "certcast does not reach it as root by its own ssh client (transport, or the user in ssh =): do it by hand, as \
-             'certcast peer --help' and docs/operations.md say"
-        );
+    if peer.transport != Transport::Ssh2 {
+        bail!("certcast reaches {} by another way (transport =): do it by hand, as docs/operations.md says", peer.name);
     }
     Ok(Destination { user: Some("root".into()), host: peer.ssh.host.clone(), port: peer.ssh.port })
+}
+
+/// As whom certcast comes to a peer, where that is not root.
+fn login(peer: &Peer) -> Result<Option<UserName>> {
+    let user = peer.ssh.user.as_deref().filter(|user| *user != "root");
+    Ok(user.map(str::parse).transpose()?)
 }
 
 /// Two at once would write each other's changes to the configuration away.

@@ -26,14 +26,20 @@ const LINES_AT_MOST: usize = 50;
 /// Recorded as a certbot run is, with this process in certbot's place: killed at any moment, the next run or `resync`
 /// removes what it left.
 pub fn run(config_path: &Path, arguments: &Rehearse) -> Result<ExitCode, Failure> {
-    if let Some(name) = arguments.names.iter().find(|name| name.is_wildcard()) {
-        return Err(Failure::usage(anyhow!(
-            "{name} cannot be validated over HTTP (RFC 8555 section 8.3 leaves wildcards to DNS-01); leave it out"
-        )));
-    }
+    refuse_wildcards(&arguments.names)?;
     let config = config::load(config_path)?;
     let found = find(&config, config_path, &arguments.names, arguments.account.clone())?;
     Ok(tell(&arguments.names, &found))
+}
+
+/// HTTP-01 is not for them.
+pub fn refuse_wildcards(names: &[Identifier]) -> Result<(), Failure> {
+    match names.iter().find(|name| name.is_wildcard()) {
+        None => Ok(()),
+        Some(name) => Err(Failure::usage(anyhow!(
+            "{name} cannot be validated over HTTP (RFC 8555 section 8.3 leaves wildcards to DNS-01); leave it out"
+        ))),
+    }
 }
 
 /// Whether the CA could be asked for these names. Nothing of it stays.

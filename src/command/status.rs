@@ -2,7 +2,7 @@
 
 mod page;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::model::pasteable::pasteable;
 use crate::primary::delivery::{Courier, Manner};
 use crate::primary::fleet::Fleet;
 use crate::primary::survey::{self, Row, State};
+use crate::sys::terminal;
 use crate::wire::message::Wishes;
 use crate::wire::survey::Served;
 
@@ -41,8 +42,9 @@ pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> 
     let Some(seconds) = arguments.watch else { return show(config_path, arguments) };
     let is_terminal = std::io::stdout().is_terminal();
     loop {
-        if is_terminal {
-            report::line(CLEAR);
+        // Without a reader nobody would end it.
+        if writeln!(std::io::stdout(), "{}", if is_terminal { CLEAR } else { "" }).is_err() {
+            return Ok(ExitCode::Done);
         }
         if let Err(failure) = show(config_path, arguments) {
             failure.report();
@@ -66,7 +68,7 @@ fn show(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> {
         report::line("there is no lineage to compare");
     } else {
         let paint = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        for line in table(&rows, paint) {
+        for line in table(&rows, paint, terminal::columns()) {
             report::line(&line);
         }
     }
@@ -98,17 +100,21 @@ fn code(rows: &[Row], unfit: bool) -> ExitCode {
     }
 }
 
-fn table(rows: &[Row], paint: bool) -> Vec<String> {
+/// A state that has no room beside its row begins below it; `columns` are the terminal's.
+fn table(rows: &[Row], paint: bool, columns: Option<usize>) -> Vec<String> {
     let head = ["NODE", "LINEAGE", "VERSION", "DAYS", "SERVED", "RECEIVER"].map(str::to_owned);
     let lines: Vec<_> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
     let widths = lines.iter().fold([0; 6], |widths, line| {
         let mut cells = line.iter().map(|cell| cell.chars().count());
         widths.map(|width: usize| width.max(cells.next().unwrap_or(0)))
     });
-    let states = std::iter::once("STATE".to_owned()).chain(rows.iter().map(|row| painted(row, paint)));
-    let line = |(cells, state): (&[String; 6], String)| {
+    let states = rows.iter().map(|row| (state(row).chars().count(), painted(row, paint)));
+    let states = std::iter::once((0, "STATE".to_owned())).chain(states);
+    let line = |(cells, (length, state)): (&[String; 6], (usize, String))| {
         let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.chain([state]).collect::<Vec<_>>().join("  ")
+        let row = padded.collect::<Vec<_>>().join("  ");
+        let fits = columns.is_none_or(|columns| row.chars().count() + 2 + length <= columns);
+        if fits { format!("{row}  {state}") } else { format!("{}\n    {state}", row.trim_end()) }
     };
     lines.iter().zip(states).map(line).collect()
 }

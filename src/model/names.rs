@@ -80,6 +80,12 @@ text_type!(
     check_node
 );
 
+text_type!(
+    /// A user of a server, as useradd(8) takes one.
+    UserName,
+    check_user
+);
+
 fn bounded(what: &'static str, text: &str, most: usize) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty(what));
@@ -123,6 +129,17 @@ fn check_node(text: &str) -> Result<String, NameError> {
             escaped(text),
             "may hold letters, digits, dot, dash and underscore, and begins with none of .-",
         ));
+    }
+    Ok(text.to_owned())
+}
+
+fn check_user(text: &str) -> Result<String, NameError> {
+    const WHAT: &str = "user name";
+    bounded(WHAT, text, 32)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if !text.chars().all(plain) || text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        let why = "may hold lower-case letters, digits, dash and underscore, and begins with a letter or underscore";
+        return Err(NameError::Unfit(WHAT, escaped(text), why));
     }
     Ok(text.to_owned())
 }

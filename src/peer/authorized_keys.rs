@@ -1,5 +1,6 @@
 //! `authorized_keys` of the user that this runs as: the one line with which the primary is let in.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 
 use crate::model::public_key::PublicKey;
+use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
 use crate::sys::dir::make_private;
-use crate::sys::{atomic, bounded};
 
 /// What the key may call.
 pub const RECEIVE: &str = "/usr/local/bin/certcast receive --role deploy";
@@ -20,20 +22,35 @@ const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
 pub struct AuthorizedKeys {
     path: PathBuf,
     text: Vec<u8>,
+    /// What a key is let in for.
+    call: String,
+    /// The mode of a new one.
+    mode: u32,
 }
 
 impl AuthorizedKeys {
-    /// Reads it; empty where there is none.
+    /// Reads the one of the user that this runs as; empty where there is none.
     pub fn read() -> Result<AuthorizedKeys> {
         let user = User::from_uid(geteuid())?.context("this user is not in the user database: where is its .ssh?")?;
-        AuthorizedKeys::at(user.dir.join(".ssh/authorized_keys"))
+        AuthorizedKeys::at(user.dir.join(".ssh/authorized_keys"), RECEIVE.to_owned(), 0o600)
     }
 
-    fn at(path: PathBuf) -> Result<AuthorizedKeys> {
-        match bounded::read_bounded(&path, FILE_AT_MOST) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(AuthorizedKeys { path, text: Vec::new() }),
-            text => Ok(AuthorizedKeys { text: text?, path }),
-        }
+    /// Reads another user's, which is root's file: he may read it, and sshd does so as him.
+    pub fn of_login(path: PathBuf, call: String) -> Result<AuthorizedKeys> {
+        AuthorizedKeys::at(path, call, 0o644)
+    }
+
+    fn at(path: PathBuf, call: String, mode: u32) -> Result<AuthorizedKeys> {
+        let text = match bounded::read_bounded(&path, FILE_AT_MOST) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            text => text?,
+        };
+        Ok(AuthorizedKeys { path, text, call, mode })
+    }
+
+    /// What a key is let in for.
+    pub fn call(&self) -> &str {
+        &self.call
     }
 
     /// Where it is.
@@ -43,13 +60,14 @@ impl AuthorizedKeys {
 
     /// The text with which a key is let in for `receive` alone; none where it is already.
     pub fn letting_in(&self, key: &PublicKey) -> Result<Option<Vec<u8>>> {
-        let line = line(key);
+        let line = line(&self.call, key);
         match standing(&String::from_utf8_lossy(&self.text), key, &line) {
             Standing::There => Ok(None),
             Standing::Otherwise(number) => bail!(
-                "{} has this key already, in line {number}, and not as 'restrict,command=\"{RECEIVE}\"': if it may do more, \
+                "{} has this key already, in line {number}, and not as 'restrict,command=\"{}\"': if it may do more, \
                  remove that line; if it is meant so, set the peer up by hand",
-                self.path.display()
+                self.path.display(),
+                self.call
             ),
             // A last line without its end would make one line of two.
             Standing::Absent if self.text.is_empty() || self.text.ends_with(b"\n") => {
@@ -79,12 +97,31 @@ impl AuthorizedKeys {
     /// Puts another text in its place, with its owner and mode.
     pub fn write(&self, text: &[u8]) -> Result<()> {
         make_private(self.path.parent().unwrap_or(Path::new("/")))?;
-        Ok(atomic::rewrite(&self.path, text)?)
+        let attributes = match self.path.try_exists() {
+            Ok(false) => Attributes { mode: self.mode, owner: None },
+            _ => return Ok(atomic::rewrite(&self.path, text)?),
+        };
+        Ok(atomic::replace_path(&self.path, text, &attributes)?)
+    }
+
+    /// Whether other users' keys, or a sudo rule, are for a role of certcast's: another primary comes by them.
+    pub fn others_come(&self) -> Result<bool> {
+        let users = bounded::read_bounded(Path::new("/etc/passwd"), FILE_AT_MOST).context("cannot read the users")?;
+        let home = |line: &str| Some(Path::new(line.split(':').nth(5)?).join(".ssh/authorized_keys"));
+        let mut files: Vec<PathBuf> = String::from_utf8_lossy(&users).lines().filter_map(home).collect();
+        files.retain(|path| *path != self.path);
+        files.extend(fs::read_dir("/etc/sudoers.d").into_iter().flatten().flatten().map(|entry| entry.path()));
+        let calls = |path: &PathBuf| {
+            let text = bounded::read_bounded(path, FILE_AT_MOST).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains(CALL))
+        };
+        Ok(files.iter().any(calls))
     }
 }
 
-fn line(key: &PublicKey) -> String {
-    format!("restrict,command=\"{RECEIVE}\" {key}")
+fn line(call: &str, key: &PublicKey) -> String {
+    format!("restrict,command=\"{call}\" {key}")
 }
 
 fn has(line: &str, key: &PublicKey) -> bool {
@@ -119,9 +156,13 @@ mod tests {
         format!("ssh-ed25519 {BASE64}").parse().unwrap()
     }
 
+    fn keys_of(text: Vec<u8>) -> AuthorizedKeys {
+        AuthorizedKeys { path: "/nowhere".into(), text, call: RECEIVE.into(), mode: 0o600 }
+    }
+
     #[test]
     fn a_key_is_let_in_once_and_one_that_may_do_more_is_not_passed_over() {
-        let wanted = line(&key());
+        let wanted = line(RECEIVE, &key());
         let of = |text: &str| standing(text, &key(), &wanted);
         assert_eq!(of(""), Standing::Absent);
         assert_eq!(of("ssh-ed25519 AAAA root@web1\n"), Standing::Absent);
@@ -133,14 +174,21 @@ mod tests {
 
     #[test]
     fn other_lines_stay_as_they_are() {
-        let keys = |text: &str| AuthorizedKeys { path: "/nowhere".into(), text: text.as_bytes().to_vec() };
+        let keys = |text: &str| keys_of(text.as_bytes().to_vec());
         let own = "ssh-rsa AAAA me\nssh-ed25519 BBBB you";
         let with = keys(own).letting_in(&key()).unwrap().unwrap();
-        assert_eq!(with, format!("{own}\n{} certcast\n", line(&key())).into_bytes());
+        assert_eq!(with, format!("{own}\n{} certcast\n", line(RECEIVE, &key())).into_bytes());
         let whole = keys("ssh-rsa AAAA me\n").letting_in(&key()).unwrap().unwrap();
-        assert_eq!(whole, format!("ssh-rsa AAAA me\n{} certcast\n", line(&key())).into_bytes(), "no line between");
-        assert_eq!(keys("").letting_in(&key()).unwrap().unwrap(), format!("{} certcast\n", line(&key())).into_bytes());
-        let with = AuthorizedKeys { path: "/nowhere".into(), text: with };
+        assert_eq!(
+            whole,
+            format!("ssh-rsa AAAA me\n{} certcast\n", line(RECEIVE, &key())).into_bytes(),
+            "no line between"
+        );
+        assert_eq!(
+            keys("").letting_in(&key()).unwrap().unwrap(),
+            format!("{} certcast\n", line(RECEIVE, &key())).into_bytes()
+        );
+        let with = keys_of(with);
         assert_eq!(with.letting_in(&key()).unwrap(), None);
         assert_eq!(with.shutting_out(&key()).unwrap(), format!("{own}\n").into_bytes());
         assert_eq!(keys(&format!("ssh-ed25519 {BASE64} my own\n")).shutting_out(&key()), None);
@@ -149,7 +197,10 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_holds_nothing_and_one_that_cannot_be_read_is_an_error() {
         let home = tempfile::tempdir().unwrap();
-        assert_eq!(AuthorizedKeys::at(home.path().join("authorized_keys")).unwrap().text, b"");
-        assert!(AuthorizedKeys::at(home.path().to_owned()).is_err(), "its keys would be written over");
+        assert_eq!(AuthorizedKeys::of_login(home.path().join("authorized_keys"), RECEIVE.into()).unwrap().text, b"");
+        assert!(
+            AuthorizedKeys::of_login(home.path().to_owned(), RECEIVE.into()).is_err(),
+            "its keys would be written over"
+        );
     }
 }

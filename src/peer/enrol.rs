@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::model::config;
 use crate::model::deadline::Deadline;
-use crate::model::names::NodeName;
+use crate::model::names::{NodeName, UserName};
 use crate::model::public_key::PublicKey;
-use crate::peer::authorized_keys::{AuthorizedKeys, RECEIVE};
+use crate::peer::authorized_keys::AuthorizedKeys;
 use crate::peer::found;
 use crate::peer::journal::Journal;
+use crate::peer::login::Login;
 use crate::peer::node::Node;
 use crate::sys::addresses;
 use crate::wire::enrolment::{Enrolled, Enrolment};
@@ -24,26 +25,34 @@ const DEFAULT_STATE: &str = "/var/lib/certcast";
 /// Does what is asked.
 pub fn enrol(config: &Path, request: &Enrolment) -> Result<Enrolled> {
     match request {
-        Enrolment::Join { name, key, dry_run } => join(config, name, key, *dry_run),
-        Enrolment::Leave { key } => leave(config, key),
+        Enrolment::Join { name, key, user, dry_run } => join(config, name, key, user.as_ref(), *dry_run),
+        Enrolment::Leave { key, user } => leave(config, key, user.as_ref()),
     }
 }
 
-fn join(config: &Path, name: &NodeName, key: &PublicKey, dry_run: bool) -> Result<Enrolled> {
+fn join(config: &Path, name: &NodeName, key: &PublicKey, user: Option<&UserName>, dry_run: bool) -> Result<Enrolled> {
     let mut enrolled = Enrolled { addresses: addresses::global()?, ..Enrolled::default() };
+    let login = user.map(Login::new).transpose()?;
     // What is wrong with it is found before anything is written.
-    AuthorizedKeys::read()?.letting_in(key)?;
+    keys(login.as_ref())?.letting_in(key)?;
     configure(config, name, dry_run, &mut enrolled)?;
+    if let Some(login) = &login {
+        login.make(dry_run, &mut enrolled.done)?;
+    }
     // Read again: that took its time, and somebody may have written to it.
-    let keys = AuthorizedKeys::read()?;
+    let keys = keys(login.as_ref())?;
     if let Some(text) = keys.letting_in(key)? {
-        let path = keys.path().display();
-        enrolled.done.push(format!("let the primary's key call '{RECEIVE}' and nothing else: {path}"));
+        let (call, path) = (keys.call(), keys.path().display());
+        enrolled.done.push(format!("let the primary's key call '{call}' and nothing else: {path}"));
         if !dry_run {
             keys.write(&text)?;
         }
     }
     Ok(enrolled)
+}
+
+fn keys(login: Option<&Login<'_>>) -> Result<AuthorizedKeys> {
+    login.map_or_else(AuthorizedKeys::read, Login::keys)
 }
 
 fn configure(path: &Path, name: &NodeName, dry_run: bool, enrolled: &mut Enrolled) -> Result<()> {
@@ -57,8 +66,9 @@ fn configure(path: &Path, name: &NodeName, dry_run: bool, enrolled: &mut Enrolle
 }
 
 /// Certificates stay: services use them.
-fn leave(path: &Path, key: &PublicKey) -> Result<Enrolled> {
+fn leave(path: &Path, key: &PublicKey, user: Option<&UserName>) -> Result<Enrolled> {
     let mut enrolled = Enrolled::default();
+    let login = user.map(Login::new).transpose()?;
     let node = if found::is_there(path)? { Some(Node::open(config::load(path)?, false)?) } else { None };
     let _held = match &node {
         Some(node) => Some(node.lock(Deadline::after(LOCK)).map_err(|halt| anyhow::anyhow!("{}", halt.0))?),
@@ -69,7 +79,7 @@ fn leave(path: &Path, key: &PublicKey) -> Result<Enrolled> {
             "a transaction is open there, and without certcast nobody would end it: run 'certcast recover' there first"
         );
     }
-    let keys = AuthorizedKeys::read()?;
+    let keys = keys(login.as_ref())?;
     match keys.shutting_out(key) {
         Some(text) => {
             keys.write(&text)?;
@@ -77,7 +87,12 @@ fn leave(path: &Path, key: &PublicKey) -> Result<Enrolled> {
         }
         None => enrolled.notes.push(format!("{} did not have the primary's key", keys.path().display())),
     }
-    enrolled.is_used = keys.has_others(key) || node.as_ref().is_some_and(|node| !node.config().peers.is_empty());
+    if let Some(login) = login.filter(|_| !keys.has_others(key)) {
+        login.remove(&mut enrolled.done)?;
+    }
+    enrolled.is_used = keys.has_others(key)
+        || keys.others_come()?
+        || node.as_ref().is_some_and(|node| !node.config().peers.is_empty());
     if enrolled.is_used {
         enrolled.notes.push("another primary comes here, or this is one: all else of certcast stays".into());
         return Ok(enrolled);

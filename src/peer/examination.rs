@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
+use crate::model::config::Service;
 use crate::model::deadline::Deadline;
 use crate::model::finding::Finding;
 use crate::model::names::LineageName;
 use crate::model::pasteable::pasteable;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
-use crate::peer::{baseline, found, nginx, probe, service};
-use crate::sys::process::Run;
+use crate::peer::{baseline, found, nginx, probe, service, sudo};
 
 /// A bundle, its staged copy and the journal need far less.
 const SPACE_AT_LEAST: u64 = 16 << 20;
@@ -22,16 +22,23 @@ const INODES_AT_LEAST: u64 = 100;
 const TIMERS: [&str; 2] = ["certbot.timer", "snap.certbot.renew.timer"];
 const ENABLED_TIMERS: &str = "/etc/systemd/system/timers.target.wants";
 
-/// Looks at everything here that can go wrong for these lineages. To a key for some lineages only nothing is said of others.
-pub fn of(node: &Node, grant: &Grant, lineages: &[LineageName], deadline: Deadline) -> Vec<Finding> {
-    let mut findings = services(node, grant);
+/// Looks at everything here that can go wrong for these lineages; `sent` are all that the primary brings. To a key for some
+/// lineages only nothing is said of others.
+pub fn of(
+    node: &Node,
+    grant: &Grant,
+    lineages: &[LineageName],
+    sent: &[LineageName],
+    deadline: Deadline,
+) -> Vec<Finding> {
+    let mut findings = services(node, grant, deadline);
     findings.extend(room(node));
     for lineage in lineages.iter().filter(|lineage| grant.allows_lineage(lineage).is_ok()) {
         findings.extend(unserved(node, lineage, deadline));
     }
     if grant.only.is_empty() {
         findings.extend(readable_keys(node));
-        findings.extend(unknown_lineages(node, lineages, deadline));
+        findings.extend(unknown_lineages(node, sent, deadline));
         if !node.is_own() {
             findings.extend(other_certbot(node));
         }
@@ -39,9 +46,11 @@ pub fn of(node: &Node, grant: &Grant, lineages: &[LineageName], deadline: Deadli
     findings
 }
 
-fn services(node: &Node, grant: &Grant) -> Vec<Finding> {
+fn services(node: &Node, grant: &Grant, deadline: Deadline) -> Vec<Finding> {
     let mut findings = Vec::new();
     for service in node.services() {
+        // One that hangs must not keep the rest from being said.
+        let service = &Service { timeout: service.timeout.min(deadline.left() / 2), ..service.clone() };
         if let Err(unwilling) = service::test(std::slice::from_ref(service)) {
             let what =
                 if grant.only.is_empty() { unwilling.cause } else { format!("the test of {} fails", service.name) };
@@ -49,23 +58,10 @@ fn services(node: &Node, grant: &Grant) -> Vec<Finding> {
             findings.push(Finding::error(what, why, pasteable(&service.test)));
         }
         for argv in [&service.test, &service.reload] {
-            findings.extend(not_allowed(argv, service.timeout));
+            findings.extend(sudo::not_allowed(argv, service.timeout));
         }
     }
     findings
-}
-
-/// sudo says beforehand whether it will run a command (sudo(8), `--list`).
-fn not_allowed(argv: &[String], timeout: std::time::Duration) -> Option<Finding> {
-    let (sudo, rest) = argv.split_first().filter(|(program, _)| Path::new(program).ends_with("sudo"))?;
-    let rest = rest.iter().filter(|word| *word != "-n").map(String::as_str);
-    let question: Vec<String> = [sudo.as_str(), "-n", "-l"].into_iter().chain(rest).map(str::to_owned).collect();
-    let finished = Run::new(&question, Deadline::after(timeout)).run();
-    if finished.is_ok_and(|finished| finished.status.success()) {
-        return None;
-    }
-    let what = format!("sudo does not let this user run '{}' without a password", argv.join(" "));
-    Some(Finding::error(what, "without it no service here takes a new certificate", "visudo"))
 }
 
 fn room(node: &Node) -> Vec<Finding> {
@@ -137,7 +133,7 @@ fn readable_keys(node: &Node) -> Vec<Finding> {
 }
 
 /// What nginx shows out of certbot's tree and nobody renews.
-fn unknown_lineages(node: &Node, lineages: &[LineageName], deadline: Deadline) -> Vec<Finding> {
+fn unknown_lineages(node: &Node, sent: &[LineageName], deadline: Deadline) -> Vec<Finding> {
     if !node.services().iter().any(|service| service.test.iter().any(|word| word.ends_with("nginx"))) {
         return Vec::new();
     }
@@ -150,8 +146,7 @@ fn unknown_lineages(node: &Node, lineages: &[LineageName], deadline: Deadline) -
     names.sort();
     names.dedup();
     let is_renewed = |name: &String| {
-        lineages.iter().any(|lineage| lineage.as_str() == name)
-            || may_be_there(&tree.join(format!("renewal/{name}.conf")))
+        sent.iter().any(|lineage| lineage.as_str() == name) || may_be_there(&tree.join(format!("renewal/{name}.conf")))
     };
     let finding = |name: String| {
         let what = format!("nginx uses {}, which nobody brings or renews", live.join(&name).display());

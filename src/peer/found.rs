@@ -41,7 +41,7 @@ fn here(name: &NodeName, more: &str) -> Found {
         BTreeSet::new()
     };
     let (webroot, note) = webroot(&webroots);
-    let mut notes = Vec::from_iter(note);
+    let mut notes = Vec::from_iter(note.filter(|_| !servers.is_empty()));
     if running.contains("haproxy") {
         notes.push("haproxy runs here: write a [[service]] for it, with 'joined', where its certificates are".into());
     }
@@ -64,7 +64,13 @@ fn here(name: &NodeName, more: &str) -> Found {
 /// The one of these, or the usual one; and what a person should decide.
 fn webroot(all: &BTreeSet<String>) -> (&str, Option<String>) {
     match Vec::from_iter(all).as_slice() {
-        [] => (DEFAULT_WEBROOT, None),
+        [] => {
+            let note = format!(
+                "the webroot of port 80 was not found out: {DEFAULT_WEBROOT} is a guess; say in node.webroot where \
+                 /.well-known/acme-challenge is served from"
+            );
+            (DEFAULT_WEBROOT, Some(note))
+        }
         [one] => (one, None),
         _ => {
             let all = Vec::from_iter(all.clone()).join(", ");
@@ -114,7 +120,7 @@ mod tests {
             let (root, note) = webroot(&all);
             (root.to_owned(), note.is_some())
         };
-        assert_eq!(of(&[]), (DEFAULT_WEBROOT.to_owned(), false));
+        assert_eq!(of(&[]), (DEFAULT_WEBROOT.to_owned(), true));
         assert_eq!(of(&["/srv/www"]), ("/srv/www".to_owned(), false));
         assert_eq!(of(&["/srv/a", "/srv/b"]), (DEFAULT_WEBROOT.to_owned(), true));
     }

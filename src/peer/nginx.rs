@@ -9,7 +9,7 @@ use crate::sys::process::Run;
 pub fn configuration(deadline: Deadline) -> String {
     let argv = ["nginx", "-T"].map(str::to_owned);
     match Run::keeping(&argv, deadline, CONFIGURATION_AT_MOST).run() {
-        Ok(finished) if finished.status.success() => finished.output,
+        Ok(finished) if finished.status.success() => String::from_utf8_lossy(&finished.raw).into_owned(),
         _ => String::new(),
     }
 }
@@ -28,10 +28,13 @@ pub fn certificates(text: &str) -> BTreeSet<String> {
 
 const CHALLENGES: &str = "/.well-known/acme-challenge";
 
-/// The roots of an nginx configuration's servers on port 80: of the challenges' own location where there is one.
+/// The roots of an nginx configuration's servers on port 80: of the challenges' own location where there is one, else the
+/// server's own, else the one of all.
 pub fn webroots(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut servers: Vec<Server> = Vec::new();
+    let mut whole: Vec<Server> = Vec::new();
+    let mut of_all = None;
     let mut blocks: Vec<Block> = Vec::new();
     let mut words: Vec<String> = Vec::new();
     for token in tokens(text) {
@@ -42,7 +45,7 @@ pub fn webroots(text: &str) -> BTreeSet<String> {
                         servers.push(Server::default());
                         Block::Server
                     }
-                    Some("location") if words.iter().any(|word| word.contains(CHALLENGES)) => Block::Challenges,
+                    Some("location") if words.iter().any(|word| is_for_challenges(word)) => Block::Challenges,
                     _ => Block::Other,
                 };
                 blocks.push(block);
@@ -52,20 +55,35 @@ pub fn webroots(text: &str) -> BTreeSet<String> {
                 if blocks.pop() == Some(Block::Server)
                     && let Some(server) = servers.pop()
                 {
-                    found.extend(server.webroot());
+                    whole.push(server);
                 }
                 words.clear();
             }
             ";" => {
-                if let (Some(server), [name, value, ..]) = (servers.last_mut(), words.as_slice()) {
-                    server.take(blocks.last(), name, value);
+                match (servers.last_mut(), words.as_slice()) {
+                    (Some(server), [name, value, ..]) => server.take(blocks.last(), name, value),
+                    (None, [name, value, ..]) if name == "root" => of_all = Some(value.clone()),
+                    _ => {}
                 }
                 words.clear();
             }
             _ => words.push(token),
         }
     }
+    found.extend(whole.into_iter().filter_map(|server| server.webroot(of_all.as_ref())));
     found
+}
+
+/// A prefix of the challenges' path that is longer than the whole site's, or a part of it.
+fn is_for_challenges(word: &str) -> bool {
+    let path = word.trim_end_matches('/');
+    path.contains(".well-known") && (CHALLENGES.starts_with(path) || path.contains(CHALLENGES))
+}
+
+/// What a root would be in its place (`ngx_http_core_module`, `alias`); nothing fit where none would do.
+fn root_of_alias(alias: &str) -> &str {
+    let path = alias.trim_end_matches('/');
+    path.strip_suffix(CHALLENGES).or_else(|| path.strip_suffix("/.well-known")).unwrap_or_default()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,11 +106,12 @@ impl Server {
             (Some(Block::Server), "listen") => self.listens.push(value.to_owned()),
             (Some(Block::Server), "root") => self.root = Some(value.to_owned()),
             (Some(Block::Challenges), "root") => self.challenges = Some(value.to_owned()),
+            (Some(Block::Challenges), "alias") => self.challenges = Some(root_of_alias(value).to_owned()),
             _ => {}
         }
     }
 
-    fn webroot(self) -> Option<String> {
+    fn webroot(self, of_all: Option<&String>) -> Option<String> {
         // Without a port, or a word at all, it is 80.
         let is_80 = |listen: &String| match listen.rsplit(':').next().map(str::parse::<u16>) {
             Some(Ok(port)) => port == 80,
@@ -101,7 +120,10 @@ impl Server {
         if !self.listens.is_empty() && !self.listens.iter().any(is_80) {
             return None;
         }
-        self.challenges.or(self.root).filter(|root| root.starts_with('/') && !root.contains('$'))
+        self.challenges
+            .or(self.root)
+            .or_else(|| of_all.cloned())
+            .filter(|root| root.starts_with('/') && !root.contains('$'))
     }
 }
 
@@ -153,6 +175,16 @@ mod tests {
         assert_eq!(of("server { listen 8080; root /a; } server { listen 80; root /srv/$host; }"), "");
         assert_eq!(of("server { root /a; } server { root /b; }"), "/a /b");
         assert_eq!(of("} } { ; server {"), "");
+        assert_eq!(of("http { server { } root /srv/all; server { root /a; } }"), "/a /srv/all");
+        let aliased = |alias: &str| {
+            let inner = format!("location /.well-known/acme-challenge/ {{ alias {alias}; }}");
+            of(&format!("server {{ root /srv/www; {inner} }}"))
+        };
+        assert_eq!(aliased("/srv/acme/.well-known/acme-challenge/"), "/srv/acme");
+        assert_eq!(aliased("/srv/acme/"), "", "no webroot is served there");
+        assert_eq!(of("server { location ^~ /.well-known/ { root /srv/acme; } root /srv/www; }"), "/srv/acme");
+        let long = "x".repeat(500);
+        assert_eq!(of(&format!("server {{ add_header A \"{long}; {{\"; root /srv/www; }}")), "/srv/www");
         assert_eq!(of("server { root /srv/a\"b#c'd; }"), "/srv/a\"b#c'd", "within a word they are letters");
     }
 

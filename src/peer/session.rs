@@ -140,8 +140,8 @@ impl<'n> Session<'n> {
                 let own = lineages.iter().filter(|lineage| self.grant.allows_lineage(lineage).is_ok());
                 Reply::Surveyed { lineages: own.map(|lineage| survey::of(self.node, lineage, deadline)).collect() }
             }
-            Request::Examine { lineages } if lineages.len() <= LINEAGES_AT_MOST => {
-                Reply::Examined { findings: examination::of(self.node, self.grant, &lineages, deadline) }
+            Request::Examine { lineages, sent } if lineages.len().max(sent.len()) <= LINEAGES_AT_MOST => {
+                Reply::Examined { findings: examination::of(self.node, self.grant, &lineages, &sent, deadline) }
             }
             Request::Publish { .. }
             | Request::Withdraw { .. }

@@ -99,7 +99,7 @@ impl<'c> Courier<'c> {
     ) -> Vec<Line<'c>> {
         let mut lines = Vec::new();
         for member in peers {
-            let wanted: Vec<_> = parcels.iter().filter(|parcel| self.wants(member, parcel.lineage)).collect();
+            let wanted: Vec<_> = parcels.iter().filter(|parcel| self.wants(member, &parcel.lineage.name)).collect();
             let lacks = |parcel: &Parcel<'_>| {
                 let record = record::read(&self.config.node.state, &member.name, &parcel.lineage.name);
                 record.and_then(|record| record.has) != Some(parcel.lineage.digest())
@@ -107,9 +107,9 @@ impl<'c> Courier<'c> {
             let first = match wanted.as_slice() {
                 [] => continue,
                 [only] if self.manner.is_fresh && lacks(only) => {
-                    First::Prepare(Box::new(self.prepare(only, self.name_on_peers(only.lineage))))
+                    First::Prepare(Box::new(self.prepare(only, self.name_on_peers(&only.lineage.name))))
                 }
-                some => First::Compare(some.iter().map(|parcel| self.name_on_peers(parcel.lineage)).collect()),
+                some => First::Compare(some.iter().map(|parcel| self.name_on_peers(&parcel.lineage.name)).collect()),
             };
             lines.push(Line::new(&self.config.node.name, member, watcher, first, deadline));
         }
@@ -125,8 +125,8 @@ impl<'c> Courier<'c> {
         watcher: &dyn Watcher,
         deadline: Deadline,
     ) -> Vec<Delivery> {
-        let name = self.name_on_peers(parcel.lineage);
-        let lines: Vec<_> = lines.iter_mut().filter(|line| self.wants(line.member(), parcel.lineage)).collect();
+        let name = self.name_on_peers(&parcel.lineage.name);
+        let lines: Vec<_> = lines.iter_mut().filter(|line| self.wants(line.member(), &parcel.lineage.name)).collect();
         let own = &self.fleet.own.name;
         watcher.begins(
             &parcel.lineage.name,
@@ -189,14 +189,14 @@ impl<'c> Courier<'c> {
     }
 
     /// Whether a node gets a lineage.
-    pub fn wants(&self, member: &Member, lineage: &Lineage) -> bool {
-        let superseded = self.superseded_by(&lineage.name).is_some_and(|other| member.wants(other));
-        self.config.deploy.wants(&lineage.name) && member.wants(&lineage.name) && !superseded
+    pub fn wants(&self, member: &Member, lineage: &LineageName) -> bool {
+        let superseded = self.superseded_by(lineage).is_some_and(|other| member.wants(other));
+        self.config.deploy.wants(lineage) && member.wants(lineage) && !superseded
     }
 
     /// Its name on the peers.
-    pub fn name_on_peers(&self, lineage: &Lineage) -> LineageName {
-        self.config.deploy.name_on_peers(&lineage.name).clone()
+    pub fn name_on_peers(&self, lineage: &LineageName) -> LineageName {
+        self.config.deploy.name_on_peers(lineage).clone()
     }
 
     fn remember(&self, delivery: &Delivery, lineage: &Lineage) {

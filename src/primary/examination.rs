@@ -25,43 +25,50 @@ pub struct Examined {
     pub findings: Vec<Finding>,
 }
 
-/// Asks all nodes at once; in their order.
-pub fn of_all(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> io::Result<Vec<Examined>> {
+/// Asks all nodes at once about these of all the lineages that the primary has; in the nodes' order.
+pub fn of_all(
+    courier: &Courier<'_>,
+    lineages: &[Lineage],
+    all: &[LineageName],
+    deadline: Deadline,
+) -> io::Result<Vec<Examined>> {
     let places = Places::new(courier.config.deploy.parallel);
     for_each(courier.fleet.all().collect(), |member| {
-        let names = wanted(courier, member, lineages);
-        match places.with(|| ask(courier, member, names, deadline)) {
-            Ok(findings) => Examined { node: member.name.clone(), is_reached: true, findings },
-            Err(error) => {
-                let is_reached = matches!(error, TalkError::Rejected(_) | TalkError::Unexpected);
-                Examined { node: member.name.clone(), is_reached, findings: vec![unanswered(member, &error)] }
+        let lineages = wanted(courier, member, lineages.iter().map(|lineage| &lineage.name));
+        let sent = wanted(courier, member, all.iter());
+        let own = &courier.config.node.name;
+        let (is_reached, findings) = places.with(|| {
+            match Conversation::open(own, member, &[Request::Examine { lineages, sent: sent.clone() }], deadline) {
+                Ok(talk) => (true, heard(member, talk, sent.is_empty())),
+                Err(error) => (false, vec![unreached(member, &error)]),
             }
-        }
+        });
+        Examined { node: member.name.clone(), is_reached, findings }
     })
 }
 
-fn wanted(courier: &Courier<'_>, member: &Member, lineages: &[Lineage]) -> Vec<LineageName> {
+fn wanted<'l>(
+    courier: &Courier<'_>,
+    member: &Member,
+    lineages: impl Iterator<Item = &'l LineageName>,
+) -> Vec<LineageName> {
     if member.is_own() {
-        return lineages.iter().map(|lineage| lineage.name.clone()).collect();
+        return lineages.cloned().collect();
     }
-    let wanted = lineages.iter().filter(|lineage| courier.wants(member, lineage));
+    let wanted = lineages.filter(|lineage| courier.wants(member, lineage));
     wanted.map(|lineage| courier.name_on_peers(lineage)).collect()
 }
 
-fn ask(
-    courier: &Courier<'_>,
-    member: &Member,
-    lineages: Vec<LineageName>,
-    deadline: Deadline,
-) -> Result<Vec<Finding>, TalkError> {
-    let own = &courier.config.node.name;
-    let mut talk = Conversation::open(own, member, &[Request::Examine { lineages }], deadline)?;
+/// One that gets challenges only may have a key that is for nothing else (`--role challenge`).
+fn heard(member: &Member, mut talk: Conversation, is_for_challenges: bool) -> Vec<Finding> {
     let mut findings = asides(member, &talk);
-    match talk.receive()? {
-        Reply::Examined { findings: there } => findings.extend(there),
-        _ => return Err(TalkError::Unexpected),
+    match talk.receive() {
+        Ok(Reply::Examined { findings: there }) => findings.extend(there),
+        Err(TalkError::Rejected(_)) if is_for_challenges => {}
+        Ok(_) => findings.push(unanswered(member, &TalkError::Unexpected)),
+        Err(error) => findings.push(unanswered(member, &error)),
     }
-    Ok(findings)
+    findings
 }
 
 fn asides(member: &Member, talk: &Conversation) -> Vec<Finding> {
@@ -81,21 +88,22 @@ fn asides(member: &Member, talk: &Conversation) -> Vec<Finding> {
     findings
 }
 
-fn unanswered(member: &Member, error: &TalkError) -> Finding {
+fn unreached(member: &Member, error: &TalkError) -> Finding {
     const WHY: &str = "it gets no challenges and no certificates: a CA that asks it fails the renewal";
-    match error {
-        TalkError::Rejected(_) | TalkError::Unexpected => {
-            let what = format!("it does not say what is wrong there: {}", error.explained());
-            Finding::warning(what, "an older certcast does not know the question", upgrade(member))
-        }
-        _ => {
-            let remedy = member.host().map_or_else(
-                || pasteable(&["certcast", "status"]),
-                |host| format!("on the primary, once it answers: certcast resync --peer {} # {host}", member.name),
-            );
-            Finding::error(error.explained(), WHY, remedy)
-        }
-    }
+    let remedy = member.host().map_or_else(
+        || pasteable(&["certcast", "status"]),
+        |host| format!("on the primary, once it answers: certcast resync --peer {} # {host}", member.name),
+    );
+    Finding::error(error.explained(), WHY, remedy)
+}
+
+/// It was there, and has another release's ways, or had no time.
+fn unanswered(member: &Member, error: &TalkError) -> Finding {
+    let what = format!("it does not say what is wrong there: {}", error.explained());
+    let again = || {
+        format!("on the primary: {}", pasteable(&["certcast", "resync", "--peer", member.name.as_str(), "--dry-run"]))
+    };
+    Finding::warning(what, "something may be, and nobody is told", again())
 }
 
 fn upgrade(member: &Member) -> String {

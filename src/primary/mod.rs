@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod dns;
 pub mod examination;
 pub mod fleet;
+pub mod hook_call;
 pub mod hook_env;
 pub mod leftover;
 pub mod line;

@@ -33,8 +33,10 @@ pub fn make(config: &Config) -> Result<bool> {
 pub fn public(identity: &Path) -> Result<PublicKey> {
     // One with a passphrase is used by an agent, and its public half is beside it.
     let said = keygen(&["-y", "-P", "", "-f", &identity.to_string_lossy()]).or_else(|error| {
-        let beside = identity.with_extension("pub");
-        let text = bounded::read_bounded(&beside, KEY_AT_MOST).map_err(|_| error)?;
+        let mut beside = identity.as_os_str().to_owned();
+        beside.push(".pub");
+        let beside = Path::new(&beside);
+        let text = bounded::read_bounded(beside, KEY_AT_MOST).map_err(|_| error)?;
         anyhow::Ok(String::from_utf8_lossy(&text).into_owned())
     })?;
     said.parse().with_context(|| format!("{} cannot be read by ssh-keygen", identity.display()))
@@ -47,5 +49,5 @@ fn keygen(words: &[&str]) -> Result<String> {
     if !finished.status.success() {
         bail!("`{}` failed: {}", pasteable(&argv), finished.output.trim());
     }
-    Ok(finished.output)
+    Ok(String::from_utf8_lossy(&finished.raw).into_owned())
 }

@@ -67,8 +67,10 @@ pub fn add(config_path: &Path, entry: &Entry) -> io::Result<()> {
     append(config_path, &entry.text)
 }
 
-/// Removes a peer's `[[peer]]` with all that belongs to it, and its host keys.
-pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<()> {
+/// Removes a peer's `[[peer]]` with all that belongs to it, and its host keys; says whether all of them are gone.
+///
+/// A line that is another host's too, or hashed, stays.
+pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<bool> {
     let old = String::from_utf8_lossy(&bounded::read_bounded(config_path, FILE_AT_MOST)?).into_owned();
     let tables = tables(&old);
     let without = tables.iter().enumerate().filter(|(_, table)| is_peer(table)).find_map(|(which, _)| {
@@ -84,12 +86,14 @@ pub fn remove(config_path: &Path, config: &Config, peer: &Peer) -> Result<()> {
     let known_hosts = &config.ssh.known_hosts;
     let host = known_hosts::lookup_name(&peer.ssh.host, peer.ssh.port.unwrap_or(22));
     let keys = match bounded::read_bounded(known_hosts, FILE_AT_MOST) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         keys => keys?,
     };
-    let is_its = |line: &&[u8]| line.split(|byte| *byte == b' ').next() == Some(host.as_bytes());
+    let is_its = |line: &&[u8]| line.split(u8::is_ascii_whitespace).next() == Some(host.as_bytes());
     let kept: Vec<&[u8]> = keys.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_its(line)).collect();
-    Ok(atomic::rewrite(known_hosts, &kept.concat())?)
+    let kept = kept.concat();
+    atomic::rewrite(known_hosts, &kept)?;
+    Ok(known_hosts::KnownHosts::parse(&kept).fingerprints(&host).is_empty())
 }
 
 /// A file's text, cut before each table's head, and the comment right above it.

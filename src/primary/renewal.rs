@@ -9,7 +9,7 @@ use crate::model::escape::escaped;
 use crate::model::finding::Finding;
 use crate::model::names::LineageName;
 use crate::model::pasteable::pasteable;
-use crate::primary::{own_program, renewal_conf};
+use crate::primary::{hook_call, own_program, renewal_conf};
 use crate::sys::bounded;
 
 const FILE_AT_MOST: u64 = 1024 * 1024;
@@ -38,17 +38,14 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
     };
     let value = |key| renewal_conf::value(&text, key).unwrap_or_default();
     let is_dns = value("authenticator").starts_with("dns") || value("pref_challs").starts_with("dns");
-    let hooks: &[(&str, &str)] = &[
-        ("manual_auth_hook", "certcast auth"),
-        ("manual_cleanup_hook", "certcast cleanup"),
-        ("renew_hook", "certcast deploy"),
-    ];
+    let hooks: &[(&str, &str)] =
+        &[("manual_auth_hook", "auth"), ("manual_cleanup_hook", "cleanup"), ("renew_hook", "deploy")];
     let mut findings = Vec::new();
-    for (key, call) in if is_dns { &hooks[2..] } else { hooks } {
+    for (key, verb) in if is_dns { &hooks[2..] } else { hooks } {
         let hook = value(key);
-        if !hook.contains(call) {
+        if !hook_call::is_call(hook, verb) {
             if *key != "renew_hook" || !is_called_for_all(letsencrypt) {
-                findings.push(without(&path, lineage, key, call, is_dns));
+                findings.push(without(&path, lineage, key, verb, is_dns));
             }
         } else if let Some(finding) = program(&path, hook) {
             findings.push(finding);
@@ -58,7 +55,7 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
     Renewal { is_http: !is_dns, findings }
 }
 
-fn without(path: &Path, lineage: &LineageName, key: &str, call: &str, is_dns: bool) -> Finding {
+fn without(path: &Path, lineage: &LineageName, key: &str, verb: &str, is_dns: bool) -> Finding {
     let why = match key {
         "manual_auth_hook" => "the CA asks nodes that do not have the challenge: the renewal fails",
         "manual_cleanup_hook" => "challenges stay on the nodes",
@@ -70,18 +67,13 @@ fn without(path: &Path, lineage: &LineageName, key: &str, call: &str, is_dns: bo
     } else {
         pasteable(&["certcast", "init", "--install-hooks", lineage.as_str()])
     };
-    Finding::error(format!("{} has no '{call}' as its {key}", path.display()), why, remedy)
+    Finding::error(format!("{} has no 'certcast {verb}' as its {key}", path.display()), why, remedy)
 }
 
 /// certbot(1): what is in this directory is run after every renewal.
 fn is_called_for_all(letsencrypt: &Path) -> bool {
     let hooks = fs::read_dir(letsencrypt.join("renewal-hooks/deploy")).into_iter().flatten().flatten();
-    let calls = |path: &Path| bounded::read_bounded(path, FILE_AT_MOST).is_ok_and(|text| is_in(&text, b"certcast"));
-    hooks.into_iter().any(|hook| is_executable(&hook.path()) && calls(&hook.path()))
-}
-
-fn is_in(text: &[u8], words: &[u8]) -> bool {
-    text.windows(words.len()).any(|window| window == words)
+    hooks.into_iter().any(|hook| is_executable(&hook.path()) && hook_call::mentions_certcast(&hook.path()))
 }
 
 /// A hook whose program certbot does not find: certbot says so in its log, and goes on.

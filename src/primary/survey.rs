@@ -96,9 +96,9 @@ pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> 
     let now = Timestamp::now();
     let rows = for_each(courier.fleet.all().collect(), |member| {
         let is_own = member.name == courier.fleet.own.name;
-        let wanted: Vec<_> = lineages.iter().filter(|lineage| is_own || courier.wants(member, lineage)).collect();
+        let wanted: Vec<_> = lineages.iter().filter(|lineage| is_own || courier.wants(member, &lineage.name)).collect();
         let name = |lineage: &&Lineage| {
-            if is_own { lineage.name.clone() } else { courier.name_on_peers(lineage) }
+            if is_own { lineage.name.clone() } else { courier.name_on_peers(&lineage.name) }
         };
         let names: Vec<_> = wanted.iter().map(name).collect();
         if names.is_empty() {

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod mount_namespace;
 pub mod process;
 pub mod sync;
+pub mod terminal;
 pub mod timed;
 pub mod voice;
 

@@ -58,6 +58,8 @@ pub struct Finished {
     pub status: ExitStatus,
     /// The end of what it wrote to stdout and stderr, harmless to show; lines are kept.
     pub output: String,
+    /// The same as it was, for whoever parses it. Not to be shown.
+    pub raw: Vec<u8>,
     /// How long it took.
     pub took: Duration,
 }
@@ -107,8 +109,11 @@ impl<'a> Run<'a> {
         let program = escaped(self.argv.first().map_or("", String::as_str));
         let begun = Instant::now();
         match self.start_and_watch() {
-            Ok((Some(status), output)) => Ok(Finished { status, output: output.text(), took: begun.elapsed() }),
-            Ok((None, output)) => Err(RunError::Deadline { program, output: output.text(), took: begun.elapsed() }),
+            Ok((Some(status), mut tail)) => {
+                let output = tail.text();
+                Ok(Finished { status, output, raw: tail.kept, took: begun.elapsed() })
+            }
+            Ok((None, mut output)) => Err(RunError::Deadline { program, output: output.text(), took: begun.elapsed() }),
             Err(source) if source.kind() == io::ErrorKind::NotFound => Err(RunError::NotFound { program }),
             Err(source) => Err(RunError::Io { program, source }),
         }
@@ -284,7 +289,7 @@ impl Tail {
         self.dropped += surplus;
     }
 
-    fn text(mut self) -> String {
+    fn text(&mut self) -> String {
         self.cut();
         let mut lines = Vec::new();
         if self.dropped > 0 {

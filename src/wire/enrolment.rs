@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::names::NodeName;
+use crate::model::names::{NodeName, UserName};
 use crate::model::public_key::PublicKey;
 
 /// What to make of the server.
@@ -18,6 +18,8 @@ pub enum Enrolment {
         name: NodeName,
         /// The primary's key, to be let in for `receive` and nothing else.
         key: PublicKey,
+        /// As which user, who is made; as root when none.
+        user: Option<UserName>,
         /// Only tell.
         dry_run: bool,
     },
@@ -25,6 +27,8 @@ pub enum Enrolment {
     Leave {
         /// The primary's key, not to be let in any more.
         key: PublicKey,
+        /// As which user it was; as root when none.
+        user: Option<UserName>,
     },
 }
 

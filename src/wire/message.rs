@@ -54,8 +54,10 @@ pub enum Request {
     },
     /// What is wrong on the node, or will be?
     Examine {
-        /// What the primary sends there. At most [`LINEAGES_AT_MOST`].
+        /// Of what the primary sends there, that which is asked about. At most [`LINEAGES_AT_MOST`].
         lineages: Vec<LineageName>,
+        /// All that the primary sends there. At most [`LINEAGES_AT_MOST`].
+        sent: Vec<LineageName>,
     },
     /// Stage this bundle.
     Prepare(Box<Prepare>),

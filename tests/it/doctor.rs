@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::lab::{Finished, Host, Lab, Validity};
+use crate::lab::{Finished, Grant, Host, Lab, Validity};
 
 const NAME: &str = "www.site.test";
 const RENEWAL: &str = "/etc/letsencrypt/renewal/www.site.test.conf";
@@ -139,14 +139,85 @@ fn a_peer_on_an_old_version_and_one_that_serves_another_than_its_files_are_told_
 #[test]
 fn a_certificate_that_ends_soon_is_said_once() {
     let lab = well();
-    lab.primary().install(NAME, 2, &lab.bundle_valid(&[NAME], Validity::Days(0, 6)));
-    lab.deploy(NAME).ok();
+    let ending = lab.bundle_valid(&[NAME], Validity::Days(-84, 6));
+    for host in lab.hosts() {
+        host.install(NAME, 2, &ending);
+        host.reload_nginx();
+        host.await_served(&lab, NAME, &ending);
+    }
     let said = found(&lab);
     let ends = |days| format!("web1: error: {NAME} ends in {days} days on all nodes");
     // Within the second in which it was made, it is still a whole day more.
     assert!(said[0] == ends(5) || said[0] == ends(6), "{said:?}");
     assert_eq!(said[1..], ["examined 3 nodes and 1 lineages: 1 errors, 0 warnings"]);
     others_say(&lab, [IN_LINE; 3], 2, "CRITICAL - web1 www.site.test ends in ");
+
+    // One that lives seven days is no worse for it.
+    lab.primary().install(NAME, 3, &lab.bundle_valid(&[NAME], Validity::Days(0, 7)));
+    lab.deploy(NAME).ok();
+    nothing_is_found(&lab);
+}
+
+/// A receiver of another release, whose clock is an hour behind.
+const OTHER_RELEASE: &str = "#!/usr/bin/python3
+import json, sys, time
+def say(**message):
+    data = json.dumps(message).encode()
+    sys.stdout.buffer.write(len(data).to_bytes(4, 'big') + data)
+    sys.stdout.buffer.flush()
+sys.stdout.buffer.write(b'\\0certcast-wire 1 1\\n')
+say(answer='hello', version='0.0.9', node='web2', clock=int(time.time()) - 3600)
+say(answer='rejected', cause='what?')
+";
+
+#[test]
+fn another_release_another_clock_and_a_key_for_challenges_only() {
+    let lab = well();
+    let peer = &lab["web2"];
+    peer.authorize_only(&lab.identity(), Grant::Receive { role: "challenge", only: &[] });
+    let peers = lab.primary().configuration();
+    lab.primary().set("peer.0.lineages", Vec::<String>::new());
+    nothing_is_found(&lab);
+    lab.primary().configure(&peers);
+
+    peer.write("/root/receiver", OTHER_RELEASE);
+    peer.chmod("/root/receiver", 0o755);
+    peer.authorize_only(&lab.identity(), Grant::Forced("/root/receiver"));
+    let said = doctor(&lab).exits(1).stdout();
+    let own = env!("CARGO_PKG_VERSION");
+    assert!(said.contains("web2: warning: its clock is 3600 seconds behind the primary's\n"), "{said}");
+    let older = format!("web2: warning: it has certcast 0.0.9, and the primary {own}\n");
+    let upgrade = "do:  on the primary: certcast peer upgrade web2\n";
+    assert!(said.contains(&older) && said.contains(upgrade), "{said}");
+    assert!(said.contains("web2: warning: it does not say what is wrong there: what?\n"), "{said}");
+}
+
+#[test]
+fn of_several_certificates_one_can_be_asked_about_and_a_test_that_hangs_hides_nothing() {
+    let lab = well();
+    lab.point_both("other.test", &["web1", "web2", "web3"]);
+    lab.issue("other.test", 1, &["other.test"]);
+    lab.primary().write_renewal_conf("other.test");
+    lab.deploy("other.test").ok();
+    for host in lab.hosts() {
+        host.serve("other.test", &["other.test"]);
+    }
+    let said = lab.primary().run(["certcast", "doctor", NAME]).exits(0);
+    assert_eq!(said.stdout(), "examined 3 nodes and 1 lineages: 0 errors, 0 warnings\n");
+
+    let peer = &lab["web2"];
+    let key = format!("/etc/letsencrypt/archive/{NAME}/privkey1.pem");
+    peer.chmod(&key, 0o644);
+    peer.set("service.0.test", ["sleep", "infinity"].map(str::to_owned).to_vec());
+    let said = found(&lab);
+    assert!(said[0].starts_with("web2: error: 'sleep infinity' did not end within "), "{said:?}");
+    assert_eq!(
+        said[1..],
+        [
+            format!("web2: warning: {key} is open to everybody"),
+            "examined 3 nodes and 2 lineages: 1 errors, 1 warnings".to_owned()
+        ]
+    );
 }
 
 #[test]
@@ -188,6 +259,12 @@ fn a_renewal_without_hooks_and_a_hook_without_its_program() {
     primary.write("/etc/letsencrypt/renewal-hooks/deploy/certcast", "#!/bin/sh\nexec certcast deploy\n");
     assert_eq!(found(&lab).len(), 2);
     primary.chmod("/etc/letsencrypt/renewal-hooks/deploy/certcast", 0o755);
+    nothing_is_found(&lab);
+
+    // A file may call it.
+    primary.write("/opt/acme/auth", "#!/bin/sh\nexec /usr/local/bin/certcast auth\n");
+    primary.chmod("/opt/acme/auth", 0o755);
+    primary.write(RENEWAL, whole.replace("/usr/local/bin/certcast auth", "/opt/acme/auth"));
     nothing_is_found(&lab);
 
     primary.write(RENEWAL, whole.replace("/usr/local/bin/certcast auth", "/opt/certcast auth"));

@@ -22,6 +22,20 @@ fn put_program(host: &Host, path: &str, text: &str) {
 }
 
 #[test]
+fn a_hook_file_under_the_programs_name_calls_the_program_and_not_itself() {
+    let lab = Lab::raise().hosts(1).up();
+    let primary = lab.primary();
+    let place = "/etc/letsencrypt/renewal-hooks/deploy";
+    install_hooks(primary, place);
+    primary.rename(&format!("{place}/deploy"), &format!("{place}/certcast"));
+    let bundle = lab.issue(NAME, 1, &[NAME]);
+    primary.serve(NAME, &[NAME]);
+    let hook = primary.command([format!("{place}/certcast")]).bare_env();
+    hook.env("RENEWED_LINEAGE", format!("/etc/letsencrypt/live/{NAME}")).run().ok().silent();
+    primary.serves(&lab, NAME, &bundle);
+}
+
+#[test]
 fn certbot_without_any_environment_gets_and_renews_through_the_hook_files() {
     let lab = Lab::raise().hosts(3).with_ca().up();
     lab.point_both(NAME, &["web2", "web3", "web1"]);

@@ -89,6 +89,67 @@ fn a_server_becomes_a_peer_gets_what_is_there_and_the_second_time_nothing_change
     assert!(!said.stdout().contains("uid=") && said.stdout().contains("certcast-wire"), "{said}");
 }
 
+/// Debian 12's own.
+const SUDOERS: &str = "Defaults env_reset\nDefaults use_pty\n\
+                       Defaults secure_path=\"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"\n\
+                       root ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n";
+
+#[test]
+fn a_user_of_its_own_is_made_for_a_peer_that_is_not_to_be_entered_as_root_and_goes_with_it() {
+    let lab = strangers();
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    let bundle = lab.issue(NAME, 1, &[NAME]);
+    peer.write("/etc/sudoers", SUDOERS);
+    peer.chmod("/etc/sudoers", 0o440);
+    peer.mkdir("/etc/sudoers.d");
+    let (users, keys) = (peer.text("/etc/passwd"), peer.text("/root/.ssh/authorized_keys"));
+    let key = fingerprint(peer);
+    let add = |more: &[&str]| add(&lab, "web2", &[&["--host-key", &key], more].concat());
+
+    add(&["--sudo-user", "no/name"]).exits(2).says("the user name");
+    add(&["--sudo-user", "nobody"]).exits(1).says("nobody is a user there with the home /nonexistent");
+    assert!(peer.text("/etc/passwd") == users && !peer.exists("/etc/certcast/config.toml"));
+    let said = add(&["--sudo-user", "acme"]).exits(0);
+    for words in [
+        "192.0.2.2  made the user acme",
+        "192.0.2.2  let acme run the receiver as root, by /etc/sudoers.d/certcast",
+        "192.0.2.2  let the primary's key call 'sudo -n /usr/local/bin/certcast receive --role deploy' and nothing else: ",
+        "web2  answers through its restricted key: certcast ",
+        "web2  www.site.test  applied",
+    ] {
+        assert!(said.stdout().contains(words), "{words}: {said}");
+    }
+    peer.run(["visudo", "-c"]).ok();
+    assert!(primary.configuration().contains("ssh = \"acme@192.0.2.2\""));
+    assert!(peer.sshd_log().contains("Accepted publickey for acme"));
+    assert_eq!(peer.text("/root/.ssh/authorized_keys"), keys, "root's own is as it was");
+    peer.serve(NAME, &[NAME]);
+    peer.await_served(&lab, NAME, &bundle);
+    peer.run(["setpriv", "--reuid=acme", "--regid=acme", "--clear-groups", "sudo", "-n", "id"]).fails();
+
+    // Without a word about the user, it stays as it is noted; nothing else that is asked for is passed over.
+    let before = (files(peer), files(primary));
+    add(&[]).exits(0).says("everything is in line");
+    assert!(before == (files(peer), files(primary)), "the second time changed something");
+    for other in [["--name", "web9"], ["--lineage", "a.test"], ["--sudo-user", "certcast"]] {
+        add(&other).exits(1).says("it is the peer web2 already, with another ");
+    }
+    primary.run(["certcast", "peer", "upgrade"]).exits(0).says("web2  has this program already");
+
+    primary.run(["certcast", "peer", "remove", "web2"]).exits(0).says("web2  removed the user acme");
+    for gone in [
+        "/etc/certcast",
+        "/var/lib/certcast",
+        "/usr/local/bin/certcast",
+        "/var/lib/certcast-login",
+        "/etc/sudoers.d/certcast",
+    ] {
+        assert!(!peer.exists(gone), "{gone}");
+    }
+    assert_eq!(peer.text("/etc/passwd"), users);
+    peer.serves(&lab, NAME, &bundle);
+}
+
 #[test]
 fn what_is_not_as_it_should_be_is_said_and_nothing_is_noted() {
     let lab = strangers();
@@ -175,6 +236,15 @@ fn a_peer_that_is_removed_has_nothing_of_ours_but_its_certificates() {
     primary.run(["certcast", "peer", "remove", "web3"]).exits(0).says("web3: another primary comes here");
     assert!(lab["web3"].exists("/etc/certcast/config.toml") && lab["web3"].exists("/usr/local/bin/certcast"));
     assert!(!lab["web3"].text("/root/.ssh/authorized_keys").contains(lab.identity().split(' ').nth(1).unwrap()));
+
+    // So does one that comes by a user of its own.
+    primary.configure(&config);
+    lab["web3"].authorize_only(&lab.identity(), Grant::Receive { role: "deploy", only: &[] });
+    lab["web3"].authorize(&own, Grant::Shell);
+    lab["web3"]
+        .write("/etc/sudoers.d/other", "b ALL = (root) NOPASSWD: /usr/local/bin/certcast receive --role deploy\n");
+    primary.run(["certcast", "peer", "remove", "web3"]).exits(0).says("web3: another primary comes here");
+    assert!(lab["web3"].exists("/etc/certcast/config.toml") && lab["web3"].exists("/usr/local/bin/certcast"));
 
     // One that is gone for good is forgotten without a visit.
     primary.configure(&config);

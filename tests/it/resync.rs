@@ -156,7 +156,7 @@ fn only_what_a_peer_lacks_travels() {
     let ended = || peer.sshd_log().matches("Transferred: ").count();
     let deploy = |count| {
         lab.deploy(NAME).ok().silent();
-        crate::lab::until("sshd has counted", || ended() == count);
+        until("sshd has counted", || ended() == count);
         (peer.logins(), received(peer))
     };
     let bundle = lab.issue(NAME, 1, &[NAME]);

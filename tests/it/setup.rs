@@ -59,6 +59,8 @@ fn init_changes_nothing_the_second_time() {
     let files = primary.tree("/etc/certcast");
     assert_eq!(primary.mode("/etc/certcast/id_ed25519"), 0o600);
     primary.run(["certcast", "init", NAME]).exits(0).says("is there, and stays as it is");
+    primary.run(["certcast", "init", "other.test"]).exits(0).says("other.test is not rolled out yet");
+    primary.run(["certcast", "init", "*.example.com"]).exits(2).says("cannot be validated over HTTP");
     assert!(primary.tree("/etc/certcast") == files);
     primary.run(["certcast", "init"]).exits(2);
 }

@@ -9,10 +9,10 @@ use crate::cli::{PeerAdd, Resync, WishArguments};
 use crate::command::failure::Failure;
 use crate::command::progress::during;
 use crate::command::{report, resync};
-use crate::model::config::{self, Config, Peer};
+use crate::model::config::{self, Config, Peer, SshTarget};
 use crate::model::escape::escaped;
 use crate::model::exit_code::ExitCode;
-use crate::model::names::NodeName;
+use crate::model::names::{NodeName, UserName};
 use crate::primary::link::Destination;
 use crate::primary::visit::{PROGRAM, Visit};
 use crate::primary::{lineage, own_key, register};
@@ -39,6 +39,10 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
     }
     let to = Destination { user: Some("root".into()), host: ssh.host.clone(), port: ssh.port };
     let known = config.peers.iter().find(|peer| peer.ssh.is_same_server(ssh));
+    let user = match known {
+        Some(peer) => as_it_is_noted(peer, arguments)?,
+        None => arguments.sudo_user.clone(),
+    };
     let prefix = if dry_run { "not done, for --dry-run: " } else { "" };
     let done = |what: &str| report::line(&format!("{}  {prefix}{what}", ssh.host));
     if dry_run && !config.ssh.identity.try_exists()? {
@@ -80,14 +84,15 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
         say_what_would_be_sent(config, arguments, known, done)?;
         return Ok(None);
     }
-    let request = Enrolment::Join { name: name.clone(), key, dry_run };
+    let request = Enrolment::Join { name: name.clone(), key, user: user.clone(), dry_run };
     let enrolled = during(&format!("configuring {}", ssh.host), || visit.enrol(&request))?;
     enrolled.done.iter().for_each(|what| done(&escaped(what)));
     enrolled.notes.iter().for_each(|note| report::warn(&format!("{}: {}", ssh.host, escaped(note))));
     if known.is_some() {
         super::hello(config, config_path, &name)?;
     } else {
-        let entry = register::entry(config_path, &name, ssh, &enrolled.addresses, &arguments.lineages)?;
+        let ssh = SshTarget { user: user.map_or_else(|| ssh.user.clone(), |user| Some(user.into())), ..ssh.clone() };
+        let entry = register::entry(config_path, &name, &ssh, &enrolled.addresses, &arguments.lineages)?;
         if !dry_run {
             // As long as it does not answer, no hook is to wait for it.
             super::hello(&entry.config, config_path, &name)?;
@@ -103,6 +108,24 @@ fn introduce(config_path: &Path, config: &Config, arguments: &PeerAdd) -> Result
         return Ok(None);
     }
     Ok(Some(name))
+}
+
+/// As whom certcast comes to it. What was asked for and is noted otherwise is not passed over.
+fn as_it_is_noted(peer: &Peer, arguments: &PeerAdd) -> Result<Option<UserName>> {
+    super::destination(peer)?;
+    let user = super::login(peer)?;
+    let others = [
+        (arguments.name.as_ref().is_some_and(|name| *name != peer.name), "name"),
+        (!arguments.lineages.is_empty() && arguments.lineages != peer.lineages, "lineages"),
+        (arguments.sudo_user.is_some() && arguments.sudo_user != user, "user"),
+    ];
+    if let Some((_, other)) = others.iter().find(|(is_other, _)| *is_other) {
+        let name = &peer.name;
+        bail!(
+            "it is the peer {name} already, with another {other}: change its [[peer]], or run 'certcast peer remove {name}' first"
+        );
+    }
+    Ok(user)
 }
 
 /// With its private key.

@@ -40,8 +40,18 @@ pub fn blocks() -> Vec<&'static str> {
 }
 
 #[test]
+fn a_state_that_has_no_room_beside_its_row_begins_below_it() {
+    let rows = shown_on_the_page();
+    let wide = table(&rows, false, None);
+    assert_eq!(table(&rows, false, wide.iter().map(|line| line.chars().count()).max()), wide);
+    let narrow = table(&rows, false, Some(80)).join("\n");
+    assert!(narrow.lines().filter(|line| !line.starts_with("    ")).all(|line| line.chars().count() <= 80), "{narrow}");
+    assert_eq!(narrow.split_whitespace().collect::<Vec<_>>(), wide.join("\n").split_whitespace().collect::<Vec<_>>());
+}
+
+#[test]
 fn the_page_shows_what_the_program_prints() {
-    assert_eq!(blocks()[0], table(&shown_on_the_page(), false).join("\n"));
+    assert_eq!(blocks()[0], table(&shown_on_the_page(), false, None).join("\n"));
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! What a hook in certbot's renewal configuration calls: a shell's command line, of which only words are looked at.
+
+use std::path::Path;
+
+use crate::sys::bounded;
+
+const FILE_AT_MOST: u64 = 1024 * 1024;
+
+/// Whether a hook calls certcast's verb: the program with the verb behind it, or a file of the verb's name that does.
+pub fn is_call(hook: &str, verb: &str) -> bool {
+    let words: Vec<&str> = hook.split(|c: char| c.is_whitespace() || ";&|()'\"".contains(c)).collect();
+    let by_program = words.iter().position(|word| name(word) == "certcast");
+    by_program.is_some_and(|at| words[at..].contains(&verb))
+        || words.iter().any(|word| word.starts_with('/') && name(word) == verb && mentions_certcast(Path::new(word)))
+}
+
+/// Whether it does that and nothing else.
+pub fn is_nothing_else(hook: &str, verb: &str) -> bool {
+    let words: Vec<&str> = hook.split_whitespace().collect();
+    match words.as_slice() {
+        [file] => is_call(file, verb),
+        [program, is] => name(program) == "certcast" && *is == verb,
+        _ => false,
+    }
+}
+
+/// Whether a file, that is a script most likely, has the program's name in it.
+pub fn mentions_certcast(path: &Path) -> bool {
+    const NAME: &[u8] = b"certcast";
+    bounded::read_bounded(path, FILE_AT_MOST).is_ok_and(|text| text.windows(NAME.len()).any(|words| words == NAME))
+}
+
+fn name(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_or_a_file_of_the_verbs_name_is_called_whatever_is_around_it() {
+        for hook in [
+            "/usr/local/bin/certcast auth",
+            "certcast auth",
+            "/usr/bin/certcast --config '/etc/certcast/a.toml' auth",
+            "sudo -n /usr/bin/certcast auth; true",
+        ] {
+            assert!(is_call(hook, "auth") && !is_call(hook, "deploy"), "{hook}");
+        }
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("auth").to_string_lossy().into_owned();
+        assert!(!is_call(&file, "auth"), "it is not there");
+        std::fs::write(&file, "#!/bin/sh\nexec /opt/certcast auth\n").unwrap();
+        assert!(is_call(&file, "auth") && !is_call(&file, "deploy") && is_nothing_else(&file, "auth"));
+        std::fs::write(&file, "#!/bin/sh\nexec dns-hook\n").unwrap();
+        assert!(!is_call(&file, "auth"));
+        for hook in ["", "auth", "auth certcast", "/usr/local/bin/certcast-auth", "systemctl reload nginx"] {
+            assert!(!is_call(hook, "auth"), "{hook}");
+        }
+    }
+
+    #[test]
+    fn another_command_beside_it_is_somebody_elses() {
+        assert!(is_nothing_else("/usr/local/bin/certcast deploy", "deploy"));
+        for hook in ["/usr/local/bin/certcast deploy; systemctl reload postfix", "certcast --config /x deploy", "true"]
+        {
+            assert!(!is_nothing_else(hook, "deploy"), "{hook}");
+        }
+    }
+}
