@@ -34,13 +34,15 @@ const SHOWN_WITH_THEIR_PLACE: [&str; 9] = [
 ];
 
 /// Literals that nobody is shown: file, literal, why.
-const NO_MESSAGES: [(&str, &str, &str); 19] = [
+const NO_MESSAGES: [(&str, &str, &str); 21] = [
     ("src/primary/link/identity.rs", "BEGIN ENCRYPTED PRIVATE KEY", "is looked for in a file"),
     ("src/primary/link/identity.rs", "Proc-Type: 4,ENCRYPTED", "is looked for in a file"),
     ("src/primary/link/authenticate.rs", "Invalid signature", "is what libssh2 says"),
     ("src/primary/link/authenticate.rs", "ssh agent", "a thread's name"),
     ("src/primary/link/child.rs", "child end", "a thread's name"),
     ("src/primary/link/watchdog.rs", "ssh deadline", "a thread's name"),
+    ("src/primary/own_program.rs", "{} --config {config}", "is written to certbot's configuration"),
+    ("src/primary/renewal.rs", "{} deploy", "is part of a command"),
     ("src/peer/sudo.rs", "Sudoers entry", "is what sudo says"),
     ("src/peer/login.rs", "sudo -n {RECEIVE}", "is written to authorized_keys"),
     (

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by tests/run, .ci/run and examples/round-robin/demo: what they need, found or installed by apt, and cargo.
 #
-# prepare WHO GROUP…     groups: build, lab, tests, checks
+# prepare WHO GROUP…     groups: build, lab, tests, checks, browser
 # find_cargo WHO
 
 # What is called, and the package it comes in.
@@ -23,6 +23,7 @@ needed_for() {
         echo groff:groff-base zsh:zsh fish:fish promtool:prometheus prometheus-node-exporter:prometheus-node-exporter
         ;;
     checks) echo shellcheck:shellcheck ;;
+    browser) echo chromium:chromium ;;
     esac
 }
 

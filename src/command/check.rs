@@ -92,8 +92,8 @@ fn trouble(row: &Row, arguments: &Check) -> Option<(Verdict, String)> {
     };
     let stands = match &row.state {
         State::InLine => None,
-        State::Stuck { .. } => Some((Verdict::Critical, format!("{place} {}", status::state(row)))),
-        _ => Some((Verdict::Warning, format!("{place} {}", status::state(row)))),
+        State::Stuck { .. } => Some((Verdict::Critical, format!("{place} {}", status::state_and_cause(row)))),
+        _ => Some((Verdict::Warning, format!("{place} {}", status::state_and_cause(row)))),
     };
     match (ends, stands) {
         (Some((worse, ends)), Some((other, stands))) => Some((worse.max(other), format!("{ends}, {stands}"))),

@@ -101,7 +101,7 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
 /// Of the own node's rows with the lineage: what ends everywhere is said once.
 fn stands(row: &Row, own: Option<&Lineage>) -> Option<Finding> {
     let lineage = row.lineage.as_str();
-    let what = format!("{lineage}: {}", status::state(row));
+    let what = format!("{lineage}: {}", status::state_and_cause(row));
     let resync = || format!("on the primary: {}", pasteable(&["certcast", "resync", lineage]));
     let look = || format!("on the primary: {}", pasteable(&["certcast", "status", lineage]));
     match &row.state {

@@ -26,8 +26,8 @@ pub fn run(config_path: &Path, arguments: &Init) -> Result<ExitCode, Failure> {
         report::line(&format!("made a key for certcast: {}", config.ssh.identity.display()));
     }
     match &arguments.install_hooks {
-        Some(lineage) => hooks::install(&config, lineage)?,
-        None => say_what_comes_next(&config, &arguments.names),
+        Some(lineage) => hooks::install(&config, config_path, lineage)?,
+        None => say_what_comes_next(&config, config_path, &arguments.names)?,
     }
     Ok(ExitCode::Done)
 }
@@ -51,7 +51,7 @@ fn write(path: &Path, arguments: &Init) -> Result<()> {
     Ok(())
 }
 
-fn say_what_comes_next(config: &Config, names: &[Identifier]) {
+fn say_what_comes_next(config: &Config, config_path: &Path, names: &[Identifier]) -> Result<()> {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let lineage = names.first().and_then(|name| name.parse().ok());
     if let Some(lineage) = lineage.filter(|lineage| !config.deploy.wants(lineage)) {
@@ -61,7 +61,7 @@ fn say_what_comes_next(config: &Config, names: &[Identifier]) {
         ["certbot", "certonly", "--manual", "--preferred-challenges", "http"].map(str::to_owned).into();
     for hook in ["manual-auth", "manual-cleanup", "deploy"] {
         let verb = hook.rsplit('-').next().unwrap_or_default();
-        certbot.extend([format!("--{hook}-hook"), own_program::hook(verb)]);
+        certbot.extend([format!("--{hook}-hook"), own_program::hook(config_path, verb)?]);
     }
     certbot.extend(names.iter().flat_map(|name| ["-d".to_owned(), name.clone()]));
     report::line("next:");
@@ -70,4 +70,5 @@ fn say_what_comes_next(config: &Config, names: &[Identifier]) {
     }
     report::line(&format!("  certcast rehearse {}", pasteable(&names)));
     report::line(&format!("  {}", pasteable(&certbot)));
+    Ok(())
 }

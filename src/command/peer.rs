@@ -6,17 +6,17 @@ mod remove;
 mod upgrade;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::cli::Peer as Verb;
 use crate::command::failure::Failure;
 use crate::command::progress::during;
 use crate::command::report;
-use crate::model::config::{Config, Peer, Transport};
+use crate::model::config::{self, Config, Peer, Transport};
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::exit_code::ExitCode;
@@ -55,11 +55,17 @@ fn login(peer: &Peer) -> Result<Option<UserName>> {
     Ok(user.map(str::parse).transpose()?)
 }
 
-/// Two at once would write each other's changes to the configuration away.
-fn lock(config: &Config) -> Result<Lock> {
-    make_private(&config.node.state)?;
-    let lock = Lock::acquire(&config.node.state.join("peers.lock"), Deadline::after(LOCK));
-    lock.context("another 'certcast peer' is at work here")
+/// Two at once would write each other's changes to the configuration away; so it is read when nobody changes it any more.
+fn lock(config_path: &Path) -> Result<(Lock, Config), Failure> {
+    let state = config::load(config_path)?.node.state;
+    make_private(&state).map_err(Error::from)?;
+    let lock = match Lock::acquire(&state.join("peers.lock"), Deadline::after(LOCK)) {
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            return Err(Error::from(error).context("another 'certcast peer' is at work here").into());
+        }
+        lock => lock?,
+    };
+    Ok((lock, config::load(config_path)?))
 }
 
 fn find<'c>(config: &'c Config, name: &NodeName) -> Result<&'c Peer, Failure> {

@@ -39,22 +39,22 @@ pub struct Standing {
 
 /// Prints a line a node and lineage; with `--watch` again and again, until it is ended.
 pub fn run(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> {
-    let Some(seconds) = arguments.watch else { return show(config_path, arguments) };
+    let Some(seconds) = arguments.watch else { return show(find(config_path, &arguments.lineages)?, arguments) };
     let is_terminal = std::io::stdout().is_terminal();
     loop {
+        let found = find(config_path, &arguments.lineages);
         // Without a reader nobody would end it.
         if writeln!(std::io::stdout(), "{}", if is_terminal { CLEAR } else { "" }).is_err() {
             return Ok(ExitCode::Done);
         }
-        if let Err(failure) = show(config_path, arguments) {
+        if let Err(failure) = found.and_then(|standing| show(standing, arguments)) {
             failure.report();
         }
         thread::sleep(Duration::from_secs(seconds.into()));
     }
 }
 
-fn show(config_path: &Path, arguments: &Status) -> Result<ExitCode, Failure> {
-    let standing = find(config_path, &arguments.lineages)?;
+fn show(standing: Standing, arguments: &Status) -> Result<ExitCode, Failure> {
     if let Some(path) = &arguments.html {
         page::write(path, &standing)?;
     }
@@ -108,7 +108,7 @@ fn table(rows: &[Row], paint: bool, columns: Option<usize>) -> Vec<String> {
         let mut cells = line.iter().map(|cell| cell.chars().count());
         widths.map(|width: usize| width.max(cells.next().unwrap_or(0)))
     });
-    let states = rows.iter().map(|row| (state(row).chars().count(), painted(row, paint)));
+    let states = rows.iter().map(|row| (state_and_cause(row).chars().count(), painted(row, paint)));
     let states = std::iter::once((0, "STATE".to_owned())).chain(states);
     let line = |(cells, (length, state)): (&[String; 6], (usize, String))| {
         let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
@@ -120,7 +120,8 @@ fn table(rows: &[Row], paint: bool, columns: Option<usize>) -> Vec<String> {
 }
 
 fn painted(row: &Row, paint: bool) -> String {
-    if paint { format!("{}{}\x1b[0m", colour(row), state(row)) } else { state(row) }
+    let state = state_and_cause(row);
+    if paint { format!("{}{state}\x1b[0m", colour(row)) } else { state }
 }
 
 fn colour(row: &Row) -> &'static str {
@@ -178,6 +179,13 @@ pub fn state(row: &Row) -> String {
         State::Missing => format!("not there: 'certcast resync'{since}"),
         State::Unknown { cause } => format!("{cause}{since}"),
     }
+}
+
+/// How it stands, and what the last delivery to it failed by.
+pub fn state_and_cause(row: &Row) -> String {
+    let is_told = matches!(row.state, State::Behind | State::Missing) && row.pending_since.is_some();
+    let cause = row.last_outcome.as_ref().filter(|_| is_told).map(|outcome| format!(": {outcome}"));
+    state(row) + &cause.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the product talks about, as types that cannot be wrong. Nothing is read or written here but the configuration.
 
 pub mod bundle;
+pub mod call;
 pub mod certificate;
 pub mod challenge;
 pub mod claims;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 
+use crate::model::call::calls;
 use crate::model::public_key::PublicKey;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
@@ -15,7 +16,6 @@ use crate::sys::dir::make_private;
 /// What the key may call.
 pub const RECEIVE: &str = "/usr/local/bin/certcast receive --role deploy";
 const COMMENT: &[u8] = b" certcast\n";
-const CALL: &str = "certcast receive";
 const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
 
 /// The file and what it holds.
@@ -81,7 +81,7 @@ impl AuthorizedKeys {
     pub fn shutting_out(&self, key: &PublicKey) -> Option<Vec<u8>> {
         let is_ours = |line: &&[u8]| {
             let line = String::from_utf8_lossy(line);
-            has(&line, key) && line.contains(CALL)
+            has(&line, key) && calls(&line, "receive")
         };
         let lines: Vec<&[u8]> = self.text.split_inclusive(|byte| *byte == b'\n').collect();
         let kept: Vec<&[u8]> = lines.iter().copied().filter(|line| !is_ours(line)).collect();
@@ -91,7 +91,7 @@ impl AuthorizedKeys {
     /// Whether another key is let in for a role of certcast's.
     pub fn has_others(&self, than: &PublicKey) -> bool {
         let text = String::from_utf8_lossy(&self.text);
-        text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains(CALL) && !has(line, than))
+        text.lines().any(|line| lets_in(line) && !has(line, than))
     }
 
     /// Puts another text in its place, with its owner and mode.
@@ -111,17 +111,21 @@ impl AuthorizedKeys {
         let mut files: Vec<PathBuf> = String::from_utf8_lossy(&users).lines().filter_map(home).collect();
         files.retain(|path| *path != self.path);
         files.extend(fs::read_dir("/etc/sudoers.d").into_iter().flatten().flatten().map(|entry| entry.path()));
-        let calls = |path: &PathBuf| {
+        let has_any = |path: &PathBuf| {
             let text = bounded::read_bounded(path, FILE_AT_MOST).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains(CALL))
+            String::from_utf8_lossy(&text).lines().any(lets_in)
         };
-        Ok(files.iter().any(calls))
+        Ok(files.iter().any(has_any))
     }
 }
 
 fn line(call: &str, key: &PublicKey) -> String {
     format!("restrict,command=\"{call}\" {key}")
+}
+
+/// Whether a line is for a role of certcast's.
+fn lets_in(line: &str) -> bool {
+    !line.trim_start().starts_with('#') && calls(line, "receive")
 }
 
 fn has(line: &str, key: &PublicKey) -> bool {

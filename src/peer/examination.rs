@@ -1,7 +1,7 @@
 //! What is wrong on this node, or will be, for `doctor`. Nothing is changed, and no lock is taken.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
@@ -68,16 +68,16 @@ fn room(node: &Node) -> Vec<Finding> {
     let config = node.config();
     let mut places = vec![config.node.letsencrypt.as_path(), &config.node.state, &config.node.webroot];
     places.extend(config.node.webroots.values().map(PathBuf::as_path));
-    places.dedup();
     let mut findings = Vec::new();
     let mut seen = Vec::new();
     for place in places {
         // A directory that is not there is told by what wants to write to it.
         let Ok(disk) = statvfs(place) else { continue };
-        if seen.contains(&disk.filesystem_id()) {
+        let Ok(device) = fs::metadata(place).map(|known| known.dev()) else { continue };
+        if seen.contains(&device) {
             continue;
         }
-        seen.push(disk.filesystem_id());
+        seen.push(device);
         let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         // Some file systems have no fixed number of inodes, and say 0.
         let inodes = if disk.files() == 0 { INODES_AT_LEAST } else { disk.files_available() };
@@ -118,12 +118,18 @@ fn unserved(node: &Node, lineage: &LineageName, deadline: Deadline) -> Option<Fi
 /// Private keys that everybody may read.
 fn readable_keys(node: &Node) -> Vec<Finding> {
     let archive = node.config().node.letsencrypt.join("archive");
+    // Where nobody gets in, a key's own mode says nothing.
+    let is_entered = |path: &Path| fs::metadata(path).is_ok_and(|known| known.permissions().mode() & 0o001 != 0);
+    if !is_entered(&archive) {
+        return Vec::new();
+    }
     let open = |path: &PathBuf| {
         let is_key = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("privkey"));
         is_key
             && fs::symlink_metadata(path).is_ok_and(|known| known.is_file() && known.permissions().mode() & 0o007 != 0)
     };
-    let keys = children(&archive).into_iter().flat_map(|lineage| children(&lineage)).filter(open);
+    let lineages = children(&archive).into_iter().filter(|lineage| is_entered(lineage));
+    let keys = lineages.flat_map(|lineage| children(&lineage)).filter(open);
     let finding = |path: PathBuf| {
         let path = path.to_string_lossy().into_owned();
         let why = "a private key is nobody's but root's and its services'";

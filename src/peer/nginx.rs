@@ -8,7 +8,7 @@ use crate::sys::process::Run;
 /// What nginx reads, with all that it includes; nothing where it does not say.
 pub fn configuration(deadline: Deadline) -> String {
     let argv = ["nginx", "-T"].map(str::to_owned);
-    match Run::keeping(&argv, deadline, CONFIGURATION_AT_MOST).run() {
+    match Run::parsed(&argv, deadline, CONFIGURATION_AT_MOST).run() {
         Ok(finished) if finished.status.success() => String::from_utf8_lossy(&finished.raw).into_owned(),
         _ => String::new(),
     }
@@ -31,7 +31,6 @@ const CHALLENGES: &str = "/.well-known/acme-challenge";
 /// The roots of an nginx configuration's servers on port 80: of the challenges' own location where there is one, else the
 /// server's own, else the one of all.
 pub fn webroots(text: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
     let mut servers: Vec<Server> = Vec::new();
     let mut whole: Vec<Server> = Vec::new();
     let mut of_all = None;
@@ -70,8 +69,7 @@ pub fn webroots(text: &str) -> BTreeSet<String> {
             _ => words.push(token),
         }
     }
-    found.extend(whole.into_iter().filter_map(|server| server.webroot(of_all.as_ref())));
-    found
+    whole.into_iter().filter_map(|server| server.webroot(of_all.as_ref())).collect()
 }
 
 /// A prefix of the challenges' path that is longer than the whole site's, or a part of it.
@@ -115,7 +113,7 @@ impl Server {
         // Without a port, or a word at all, it is 80.
         let is_80 = |listen: &String| match listen.rsplit(':').next().map(str::parse::<u16>) {
             Some(Ok(port)) => port == 80,
-            _ => true,
+            _ => !listen.starts_with("unix:"),
         };
         if !self.listens.is_empty() && !self.listens.iter().any(is_80) {
             return None;
@@ -167,6 +165,7 @@ mod tests {
     fn the_webroot_of_port_80_is_read_from_nginxs_own_words() {
         let of = |text: &str| Vec::from_iter(webroots(text)).join(" ");
         assert_eq!(of("http { server { listen 80; root /srv/www; location / { root /elsewhere; } } }"), "/srv/www");
+        assert_eq!(of("server { listen unix:/run/x.sock; root /srv/www; }"), "");
         assert_eq!(of("server { root /srv/www; }"), "/srv/www", "80 is nginx's default");
         let redirects = "server { listen [::]:80 default_server; root /srv/www; # not { this }\n\
                          location ^~ /.well-known/acme-challenge/ { root \"/srv/acme here\"; } return 301 https://$host; }";

@@ -9,10 +9,12 @@ use crate::model::deadline::Deadline;
 use crate::model::finding::Finding;
 use crate::sys::process::Run;
 
+const RULES_AT_MOST: usize = 1024 * 1024;
+
 /// What is wrong with a command that begins with sudo; none where nothing is, or it begins with something else.
 pub fn not_allowed(argv: &[String], timeout: Duration) -> Option<Finding> {
     let (sudo, rest) = argv.split_first().filter(|(program, _)| Path::new(program).ends_with("sudo"))?;
-    let rest: Vec<&str> = rest.iter().filter(|word| *word != "-n").map(String::as_str).collect();
+    let rest: Vec<&str> = rest.iter().map(String::as_str).skip_while(|word| *word == "-n").collect();
     // sudo(8): with -l and a command, that command as it would be run, if the rules allow it, with a password or without.
     let whole = asked(sudo, &[&["-l"], rest.as_slice()].concat(), timeout);
     if let Some(whole) = whole
@@ -27,7 +29,7 @@ pub fn not_allowed(argv: &[String], timeout: Duration) -> Option<Finding> {
 
 fn asked(sudo: &str, words: &[&str], timeout: Duration) -> Option<String> {
     let question: Vec<String> = [sudo, "-n"].iter().chain(words).map(|&word| word.to_owned()).collect();
-    let finished = Run::new(&question, Deadline::after(timeout)).run().ok()?;
+    let finished = Run::parsed(&question, Deadline::after(timeout), RULES_AT_MOST).run().ok()?;
     finished.status.success().then(|| String::from_utf8_lossy(&finished.raw).into_owned())
 }
 

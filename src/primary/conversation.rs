@@ -116,8 +116,20 @@ impl Conversation {
         first: &[Request],
         deadline: Deadline,
     ) -> Result<Conversation, TalkError> {
+        Conversation::open_for_a_turn(own, member, first, deadline, deadline)
+    }
+
+    /// The same, where the first answers are waited for until `turn` only, and [`Conversation::until`] says what follows.
+    pub fn open_for_a_turn(
+        own: &NodeName,
+        member: &Member,
+        first: &[Request],
+        deadline: Deadline,
+        turn: Deadline,
+    ) -> Result<Conversation, TalkError> {
         let mut conversation =
             Conversation { stream: link::open(&member.route(), deadline)?, version: String::new(), clock_ahead: 0 };
+        conversation.until(turn);
         let budget = deadline.left().saturating_sub(PEER_GIVES_UP_EARLIER).max(Duration::from_secs(1));
         let hello = Request::Hello {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -78,8 +78,12 @@ impl<'c> Courier<'c> {
         let deadline = Deadline::after(self.config.deploy.budget.saturating_mul(rounds).min(AT_MOST));
         let mut lines = self.lines(&parcels, peers, watcher, deadline);
         let mut deliveries = Vec::new();
-        for parcel in &parcels {
-            let round = self.deliver_one(parcel, &mut lines, watcher, deadline);
+        for (parcel, rest) in parcels.iter().zip((1..=rounds).rev()) {
+            let turn = deadline.at_most(deadline.left() / rest);
+            for line in &mut lines {
+                line.until(turn);
+            }
+            let round = self.deliver_one(parcel, &mut lines, watcher, turn);
             for delivery in &round {
                 self.remember(delivery, parcel.lineage);
             }

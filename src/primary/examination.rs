@@ -83,9 +83,20 @@ fn asides(member: &Member, talk: &Conversation) -> Vec<Finding> {
     let own = env!("CARGO_PKG_VERSION");
     if talk.version() != own && !member.is_own() {
         let what = format!("it has certcast {}, and the primary {own}", talk.version());
-        findings.push(Finding::warning(what, "what only one of them knows is not done", upgrade(member)));
+        let remedy = if is_newer(talk.version(), own) {
+            format!("on the primary: install certcast {} there too", talk.version())
+        } else {
+            upgrade(member)
+        };
+        findings.push(Finding::warning(what, "what only one of them knows is not done", remedy));
     }
     findings
+}
+
+/// Whether of two versions such as 1.10.0 the first is the later one; what is none is not.
+fn is_newer(one: &str, other: &str) -> bool {
+    let parts = |version: &str| version.split('.').map(str::parse::<u32>).collect::<Result<Vec<_>, _>>().ok();
+    parts(one).is_some_and(|one| parts(other).is_some_and(|other| one > other))
 }
 
 fn unreached(member: &Member, error: &TalkError) -> Finding {
@@ -100,10 +111,12 @@ fn unreached(member: &Member, error: &TalkError) -> Finding {
 /// It was there, and has another release's ways, or had no time.
 fn unanswered(member: &Member, error: &TalkError) -> Finding {
     let what = format!("it does not say what is wrong there: {}", error.explained());
-    let again = || {
-        format!("on the primary: {}", pasteable(&["certcast", "resync", "--peer", member.name.as_str(), "--dry-run"]))
-    };
-    Finding::warning(what, "something may be, and nobody is told", again())
+    let mut again = vec!["certcast", "resync", "--dry-run"];
+    if !member.is_own() {
+        again.extend(["--peer", member.name.as_str()]);
+    }
+    let remedy = format!("on the primary: {}", pasteable(&again));
+    Finding::warning(what, "something may be, and nobody is told", remedy)
 }
 
 fn upgrade(member: &Member) -> String {

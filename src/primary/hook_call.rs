@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
+use crate::model::call::{calls, name, words};
 use crate::sys::bounded;
 
 const FILE_AT_MOST: u64 = 1024 * 1024;
 
 /// Whether a hook calls certcast's verb: the program with the verb behind it, or a file of the verb's name that does.
 pub fn is_call(hook: &str, verb: &str) -> bool {
-    let words: Vec<&str> = hook.split(|c: char| c.is_whitespace() || ";&|()'\"".contains(c)).collect();
-    let by_program = words.iter().position(|word| name(word) == "certcast");
-    by_program.is_some_and(|at| words[at..].contains(&verb))
-        || words.iter().any(|word| word.starts_with('/') && name(word) == verb && mentions_certcast(Path::new(word)))
+    let is_file_that_does =
+        |word: &&str| word.starts_with('/') && name(word) == verb && mentions_certcast(Path::new(word));
+    calls(hook, verb) || words(hook).any(|word| is_file_that_does(&word))
 }
 
 /// Whether it does that and nothing else.
@@ -19,7 +19,7 @@ pub fn is_nothing_else(hook: &str, verb: &str) -> bool {
     let words: Vec<&str> = hook.split_whitespace().collect();
     match words.as_slice() {
         [file] => is_call(file, verb),
-        [program, is] => name(program) == "certcast" && *is == verb,
+        [program, is] | [program, "--config", _, is] => name(program) == "certcast" && *is == verb,
         _ => false,
     }
 }
@@ -28,10 +28,6 @@ pub fn is_nothing_else(hook: &str, verb: &str) -> bool {
 pub fn mentions_certcast(path: &Path) -> bool {
     const NAME: &[u8] = b"certcast";
     bounded::read_bounded(path, FILE_AT_MOST).is_ok_and(|text| text.windows(NAME.len()).any(|words| words == NAME))
-}
-
-fn name(word: &str) -> &str {
-    word.rsplit('/').next().unwrap_or(word)
 }
 
 #[cfg(test)]
@@ -63,7 +59,9 @@ mod tests {
     #[test]
     fn another_command_beside_it_is_somebody_elses() {
         assert!(is_nothing_else("/usr/local/bin/certcast deploy", "deploy"));
-        for hook in ["/usr/local/bin/certcast deploy; systemctl reload postfix", "certcast --config /x deploy", "true"]
+        assert!(is_nothing_else("/usr/local/bin/certcast --config /etc/certcast/b.toml deploy", "deploy"));
+        for hook in
+            ["/usr/local/bin/certcast deploy; systemctl reload postfix", "certcast --config /x deploy -v", "true"]
         {
             assert!(!is_nothing_else(hook, "deploy"), "{hook}");
         }

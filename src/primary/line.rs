@@ -21,6 +21,8 @@ pub struct Line<'f> {
     member: &'f Member,
     watcher: &'f dyn Watcher,
     deadline: Deadline,
+    /// When what is said of the present lineage is waited for no longer.
+    turn: Deadline,
     talk: Talk,
     installed: BTreeMap<LineageName, Presence>,
     underway: Option<TransactionId>,
@@ -71,7 +73,15 @@ impl<'f> Line<'f> {
         deadline: Deadline,
     ) -> Self {
         let talk = Talk::Unopened(first);
-        Line { own, member, watcher, deadline, talk, installed: BTreeMap::new(), underway: None }
+        Line { own, member, watcher, deadline, turn: deadline, talk, installed: BTreeMap::new(), underway: None }
+    }
+
+    /// Waits until then for what comes next: a node that says no more must not use up other lineages' time.
+    pub fn until(&mut self, turn: Deadline) {
+        self.turn = turn;
+        if let Talk::Open(talk) = &mut self.talk {
+            talk.until(turn);
+        }
     }
 
     /// Opens it, unless that was tried before.
@@ -84,7 +94,14 @@ impl<'f> Line<'f> {
                 Request::Prepare(prepare)
             }
         };
-        self.talk = match Conversation::open(self.own, self.member, std::slice::from_ref(&first), self.deadline) {
+        let opened = Conversation::open_for_a_turn(
+            self.own,
+            self.member,
+            std::slice::from_ref(&first),
+            self.deadline,
+            self.turn,
+        );
+        self.talk = match opened {
             Ok(talk) => Talk::Open(talk),
             Err(error) => Talk::Broken(error.outcome()),
         };
@@ -159,7 +176,7 @@ impl<'f> Line<'f> {
     pub fn commit(&mut self, patience: Patience) -> Outcome {
         self.reaches(Phase::Switching);
         let Some(transaction) = self.underway.take() else { return TalkError::Unexpected.outcome() };
-        let (whole, half) = (self.deadline, self.deadline.at_most(self.deadline.left() / 2));
+        let (whole, half) = (self.turn, self.turn.at_most(self.turn.left() / 2));
         if let (Talk::Open(talk), Patience::Half) = (&mut self.talk, patience) {
             talk.until(half);
         }

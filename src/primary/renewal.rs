@@ -62,7 +62,7 @@ fn without(path: &Path, lineage: &LineageName, key: &str, verb: &str, is_dns: bo
         _ => "the renewed certificate stays on this node",
     };
     let remedy = if is_dns {
-        let (name, hook) = (lineage.as_str(), own_program::hook("deploy"));
+        let (name, hook) = (lineage.as_str(), format!("{} deploy", own_program::path()));
         pasteable(&["certbot", "reconfigure", "--cert-name", name, "--deploy-hook", &hook])
     } else {
         pasteable(&["certcast", "init", "--install-hooks", lineage.as_str()])

@@ -39,7 +39,7 @@ pub struct Changed {
     pub replaced: Option<String>,
 }
 
-/// With this program as certbot is to call it.
+/// With this program, and perhaps its options, as certbot is to call it.
 pub fn with_hooks(text: &str, program: &str) -> Hooks {
     let wanted = wanted(program);
     let mut lines: Vec<&str> = text.lines().collect();

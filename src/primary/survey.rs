@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::model::bundle::Number;
 use crate::model::deadline::Deadline;
+use crate::model::escape::escaped_up_to;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
@@ -43,9 +44,20 @@ pub struct Row {
     pub pending_since: Option<Timestamp>,
     /// When a delivery last brought or found it in line.
     pub last_success: Option<Timestamp>,
+    /// How the last delivery to it ended, and when.
+    pub last_outcome: Option<String>,
+    /// When that was.
+    pub last_delivery: Option<Timestamp>,
     /// The version of certcast that answered.
     pub receiver: Option<String>,
+    /// For how many days the primary's certificate is made.
+    #[serde(skip)]
+    pub life: i64,
 }
+
+/// Of an outcome, for a line in a table.
+const OUTCOME_AT_MOST: usize = 300;
+const DAY: i64 = 24 * 60 * 60;
 
 /// How a node stands to a lineage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -155,7 +167,10 @@ fn row(
         served: None,
         pending_since: record.as_ref().and_then(|record| record.pending_since),
         last_success: record.as_ref().filter(|record| record.outcome.is_in_sync()).map(|record| record.at),
+        last_outcome: record.as_ref().map(|record| escaped_up_to(&record.outcome.to_string(), OUTCOME_AT_MOST)),
+        last_delivery: record.as_ref().map(|record| record.at),
         receiver: None,
+        life: lineage.bundle.not_after().saturating_sub(lineage.bundle.not_before()) / DAY,
     };
     let stuck = match record.map(|record| record.outcome) {
         Some(Outcome::Stuck { cause, .. }) => Some(State::Stuck { cause }),
@@ -191,7 +206,7 @@ fn tell(row: &mut Row, lineage: &Lineage, survey: &Survey, now: Timestamp) {
     if let Some(certificate) = survey.certificate {
         let left = certificate.not_after.saturating_sub(now.as_second());
         row.not_after = Timestamp::from_second(certificate.not_after).ok();
-        row.days_left = Some(left.div_euclid(24 * 60 * 60));
+        row.days_left = Some(left.div_euclid(DAY));
     }
     row.state = if survey.unfinished {
         State::Unfinished

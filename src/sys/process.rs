@@ -49,6 +49,7 @@ pub struct Run<'a> {
     /// When it and its group are killed.
     pub deadline: Deadline,
     output_at_most: usize,
+    stdout_only: bool,
 }
 
 /// A program that ended by itself, well or not.
@@ -96,12 +97,12 @@ pub enum RunError {
 impl<'a> Run<'a> {
     /// A program with the usual environment.
     pub fn new(argv: &'a [String], deadline: Deadline) -> Self {
-        Run::keeping(argv, deadline, OUTPUT_CAP)
+        Run { argv, deadline, output_at_most: OUTPUT_CAP, stdout_only: false }
     }
 
-    /// One of whose output so many bytes are wanted.
-    pub fn keeping(argv: &'a [String], deadline: Deadline, output_at_most: usize) -> Self {
-        Run { argv, deadline, output_at_most }
+    /// One whose standard output is to be parsed, up to so many bytes; what it says on standard error is nobody's.
+    pub fn parsed(argv: &'a [String], deadline: Deadline, output_at_most: usize) -> Self {
+        Run { argv, deadline, output_at_most, stdout_only: true }
     }
 
     /// Runs it to its end or to the deadline.
@@ -125,7 +126,8 @@ impl<'a> Run<'a> {
             self.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program given"))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(child_env(std::env::vars_os()));
-        command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write).process_group(0);
+        command.stdin(Stdio::null()).stdout(write.try_clone()?).process_group(0);
+        command.stderr(if self.stdout_only { Stdio::null() } else { write.into() });
         let group = Group { child: command.spawn()?, reaped: false };
         // It holds our copies of the writing end, and with them the pipe would never end.
         drop(command);

@@ -47,6 +47,7 @@ fn one_error_is_found(lab: &Lab, begin: &str, remedy: &str) {
 #[track_caller]
 fn others_say(lab: &Lab, rows: [&str; 3], code: i32, check: &str) {
     let said = lab.primary().run(["certcast", "status"]);
+    assert_eq!(said.stdout().lines().count(), 1 + rows.len(), "{said}");
     for (line, words) in said.stdout().lines().skip(1).zip(rows) {
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(line.contains(words), "{words}: {said}");
@@ -207,7 +208,10 @@ fn of_several_certificates_one_can_be_asked_about_and_a_test_that_hangs_hides_no
 
     let peer = &lab["web2"];
     let key = format!("/etc/letsencrypt/archive/{NAME}/privkey1.pem");
-    peer.chmod(&key, 0o644);
+    for (path, mode) in [("/etc/letsencrypt/archive", 0o755), (&key.replace("/privkey1.pem", ""), 0o755), (&key, 0o644)]
+    {
+        peer.chmod(path, mode);
+    }
     peer.set("service.0.test", ["sleep", "infinity"].map(str::to_owned).to_vec());
     let said = found(&lab);
     assert!(said[0].starts_with("web2: error: 'sleep infinity' did not end within "), "{said:?}");
@@ -281,14 +285,17 @@ fn what_only_the_peer_itself_can_see() {
     let lab = well();
     let peer = &lab["web2"];
     let key = format!("/etc/letsencrypt/archive/{NAME}/privkey1.pem");
-    let mode = peer.mode(&key);
     peer.chmod(&key, 0o644);
+    nothing_is_found(&lab);
     peer.install("other.test", 1, &lab.bundle(&["other.test"]));
     peer.configure_site("other.test", &["other.test"]);
     peer.reload_nginx();
     peer.write_renewal_conf("stray.test");
     peer.mkdir("/etc/systemd/system/timers.target.wants");
     peer.link("/lib/systemd/system/certbot.timer", "/etc/systemd/system/timers.target.wants/certbot.timer");
+    for directory in ["/etc/letsencrypt/archive".to_owned(), format!("/etc/letsencrypt/archive/{NAME}")] {
+        peer.chmod(&directory, 0o755);
+    }
     let said = found(&lab);
     let expected = [
         format!("web2: warning: {key} is open to everybody"),
@@ -306,12 +313,19 @@ fn what_only_the_peer_itself_can_see() {
         fields.sort_unstable();
         assert_eq!(fields, ["node", "remedy", "severity", "what", "why"]);
     }
-    // The remedies that are commands mend it.
-    for remedy in all.iter().map(|one| one["remedy"].as_str().unwrap()).filter(|remedy| remedy.starts_with(['c', 'm']))
-    {
+    let remedies: Vec<&str> = all.iter().map(|one| one["remedy"].as_str().unwrap()).collect();
+    let stray = "/etc/letsencrypt/renewal/stray.test.conf";
+    let expected = [
+        format!("chmod o-rwx {key}"),
+        "on the primary, add it to deploy.lineages in /etc/certcast/config.toml; then: certcast resync".to_owned(),
+        format!("mv {stray} {stray}.not-here"),
+        "systemctl disable --now certbot.timer".to_owned(),
+    ];
+    assert_eq!(remedies, expected);
+    for remedy in [remedies[0], remedies[2]] {
         peer.run(["sh", "-c", remedy]).ok();
     }
-    assert_eq!(peer.mode(&key), mode & 0o770 | 0o640 & 0o770);
+    assert_eq!(peer.mode(&key) & 0o007, 0);
     peer.remove("/etc/systemd/system/timers.target.wants/certbot.timer");
     peer.remove("/etc/nginx/conf.d/other.test.conf");
     peer.reload_nginx();

@@ -39,6 +39,7 @@ mod lab_holds;
 #[cfg(test)]
 mod least_privilege;
 #[cfg(test)]
+mod page;
 mod peers;
 #[cfg(test)]
 mod power_cut;

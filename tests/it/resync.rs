@@ -1,6 +1,6 @@
 //! `resync`: what could not be done before, what is chosen, what is only shown; and nothing where nothing differs.
 
-use crate::lab::{Certbot, Host, Lab, until};
+use crate::lab::{Certbot, Grant, Host, Lab, until};
 
 const NAME: &str = "www.site.test";
 
@@ -293,4 +293,19 @@ fn on_a_terminal_it_shows_who_is_waited_for_and_elsewhere_nothing() {
     lab.issue(NAME, 3, &[NAME]);
     let plain = lab.resync(&[]).ok();
     assert!(!format!("{plain}").contains('\x1b') && !plain.stderr().contains("done"), "{plain}");
+}
+
+#[test]
+fn a_peer_that_says_nothing_takes_one_certificates_time_and_not_the_next_ones() {
+    let (lab, _) = Lab::serving(3, NAME);
+    let (mute, other) = (&lab["web2"], "other.site.test");
+    mute.write("/usr/local/bin/mute", "#!/bin/sh\nexec sleep 600\n");
+    mute.chmod("/usr/local/bin/mute", 0o755);
+    mute.authorize_only(&lab.identity(), Grant::Forced("/usr/local/bin/mute"));
+    lab.primary().set("deploy.budget", "8s");
+    let new = [(NAME, lab.issue(NAME, 2, &[NAME])), (other, lab.issue(other, 1, &[other]))];
+    lab.resync(&[]).exits(3);
+    for (lineage, bundle) in new {
+        assert_eq!(lab["web3"].installed_leaf(lineage), Some(bundle.fingerprint()), "{lineage}");
+    }
 }

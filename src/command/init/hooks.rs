@@ -26,7 +26,8 @@ const DRY_RUN: Duration = Duration::from_secs(900);
 
 /// Changes the renewal configuration and has certbot try it; what does not stand the trial is taken back. The old one stays
 /// beside it. Killed during the trial, it leaves the change, and the next call tries that.
-pub fn install(config: &Config, lineage: &LineageName) -> Result<()> {
+pub fn install(config: &Config, config_path: &Path, lineage: &LineageName) -> Result<()> {
+    let call = own_program::call(config_path)?;
     let tree = &config.node.letsencrypt;
     let path = tree.join("renewal").join(format!("{lineage}.conf"));
     let old = match bounded::read_bounded(&path, FILE_AT_MOST) {
@@ -35,11 +36,11 @@ pub fn install(config: &Config, lineage: &LineageName) -> Result<()> {
         }
         text => String::from_utf8_lossy(&text?).into_owned(),
     };
-    refuse_wildcards(&tree.join("live").join(lineage.as_str()).join("cert.pem"))?;
+    refuse_wildcards(&tree.join("live").join(lineage.as_str()).join("cert.pem"), &call)?;
     if !config.deploy.wants(lineage) {
         warn_of_unwanted(lineage);
     }
-    let changed = match renewal_conf::with_hooks(&old, own_program::path()) {
+    let changed = match renewal_conf::with_hooks(&old, &call) {
         Hooks::Wanted(changed) => changed,
         Hooks::NoParameters => bail!("{} has no [renewalparams]: `certbot certificates` says more", path.display()),
         Hooks::There => {
@@ -90,14 +91,13 @@ fn keep(path: &Path, text: &str) -> Result<PathBuf> {
 }
 
 /// HTTP-01 cannot validate them (RFC 8555 section 8.3).
-fn refuse_wildcards(cert: &Path) -> Result<()> {
+fn refuse_wildcards(cert: &Path, call: &str) -> Result<()> {
     let text = bounded::read_bounded(cert, FILE_AT_MOST)?;
     let leaf =
         Leaf::read(&String::from_utf8_lossy(&text)).with_context(|| format!("{} cannot be read", cert.display()))?;
     if let Some(name) = leaf.names.iter().find(|name| Identifier::is_wildcard(name)) {
         bail!(
-            "its certificate is for {name}, which only DNS-01 validates: keep its renewal, and let its deploy hook be '{} deploy'",
-            own_program::path()
+            "its certificate is for {name}, which only DNS-01 validates: keep its renewal, and let its deploy hook be '{call} deploy'"
         );
     }
     Ok(())

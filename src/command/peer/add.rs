@@ -9,7 +9,7 @@ use crate::cli::{PeerAdd, Resync, WishArguments};
 use crate::command::failure::Failure;
 use crate::command::progress::during;
 use crate::command::{report, resync};
-use crate::model::config::{self, Config, Peer, SshTarget};
+use crate::model::config::{Config, Peer, SshTarget};
 use crate::model::escape::escaped;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::{NodeName, UserName};
@@ -21,9 +21,8 @@ use crate::wire::enrolment::Enrolment;
 /// Makes it one, and says each thing that was done; then it gets all bundles. Killed anywhere, or failed, the next call does
 /// the rest; done twice, the second time changes nothing.
 pub fn run(config_path: &Path, arguments: &PeerAdd) -> Result<ExitCode, Failure> {
-    let config = config::load(config_path)?;
     let name = {
-        let _held = super::lock(&config)?;
+        let (_held, config) = super::lock(config_path)?;
         introduce(config_path, &config, arguments)?
     };
     let Some(name) = name else { return Ok(ExitCode::Done) };

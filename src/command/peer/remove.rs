@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::cli::PeerRemove;
 use crate::command::failure::Failure;
 use crate::command::report;
-use crate::model::config::{self, Config, Peer};
+use crate::model::config::{Config, Peer};
 use crate::model::escape::escaped;
 use crate::model::exit_code::ExitCode;
 use crate::primary::visit::{PROGRAM, Visit};
@@ -16,8 +16,7 @@ use crate::wire::enrolment::Enrolment;
 
 /// The server first: as long as something of ours is there, the primary knows it.
 pub fn run(config_path: &Path, arguments: &PeerRemove) -> Result<ExitCode, Failure> {
-    let config = config::load(config_path)?;
-    let _held = super::lock(&config)?;
+    let (_held, config) = super::lock(config_path)?;
     let peer = super::find(&config, &arguments.name)?;
     if !arguments.gone {
         take_leave(&config, peer)?;

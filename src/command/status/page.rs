@@ -10,9 +10,6 @@ use crate::command::status::{self, Standing};
 use crate::primary::survey::{Row, State};
 use crate::sys::atomic::{self, Attributes};
 
-/// The longest validity that is common: what the line of a certificate's time is measured by.
-const DAYS: i64 = 90;
-
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--good:#1a7f37;--fair:#9a6700;--bad:#cf222e}\
 @media(prefers-color-scheme:dark){:root{--good:#3fb950;--fair:#d29922;--bad:#f85149}}\
@@ -50,7 +47,7 @@ fn page(standing: &Standing, now: Timestamp) -> String {
         page,
         "<table><caption>As of <time datetime=\"{now:.0}\">{now:.0}</time></caption>\n<thead><tr><th scope=\"col\">Node\
          <th scope=\"col\">Certificate<th scope=\"col\">State<th scope=\"col\">Version<th scope=\"col\">Ends\
-         <th scope=\"col\">Served<th scope=\"col\">Last in line</tr></thead>\n<tbody>"
+         <th scope=\"col\">Served<th scope=\"col\">Last delivery</tr></thead>\n<tbody>"
     );
     standing.rows.iter().for_each(|row| page += &line(row));
     page += "</tbody></table></main></body></html>\n";
@@ -65,8 +62,10 @@ fn line(row: &Row) -> String {
     };
     let [_, _, version, _, served, _] = status::cells(row);
     let cell = |label: &str, content: &str| format!("<td data-label=\"{label}\"><span>{content}</span></td>");
-    let last =
-        row.last_success.map_or_else(|| "?".to_owned(), |at| format!("<time datetime=\"{at:.0}\">{at:.0}</time>"));
+    let last = match (row.last_delivery, &row.last_outcome) {
+        (Some(at), Some(outcome)) => format!("<time datetime=\"{at:.0}\">{at:.0}</time> {}", escaped(outcome)),
+        _ => "?".to_owned(),
+    };
     format!(
         "<tr><th scope=\"row\">{}</th>{}<td data-label=\"State\"><span class=\"state {class}\">{mark} {}</span></td>{}{}{}{}</tr>\n",
         escaped(row.node.as_str()),
@@ -75,21 +74,22 @@ fn line(row: &Row) -> String {
         cell("Version", &escaped(&version)),
         cell("Ends", &ends(row)),
         cell("Served", &escaped(&served)),
-        cell("Last in line", &last)
+        cell("Last delivery", &last)
     )
 }
 
 fn ends(row: &Row) -> String {
     let (Some(days), Some(at)) = (row.days_left, row.not_after) else { return "?".to_owned() };
+    let life = row.life.max(1);
     let told = match days {
         days if days < 0 => "has ended".to_owned(),
         1 => "in 1 day".to_owned(),
         days => format!("in {days} days"),
     };
     format!(
-        "{told}, <time datetime=\"{at:.0}\">{}</time><progress max=\"{DAYS}\" value=\"{}\" aria-label=\"{told}\"></progress>",
+        "{told}, <time datetime=\"{at:.0}\">{}</time><progress max=\"{life}\" value=\"{}\" aria-label=\"{told}\"></progress>",
         at.strftime("%Y-%m-%d"),
-        days.clamp(0, DAYS)
+        days.clamp(0, life)
     )
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::outcome::{Outcome, Step};
 
 const PAGE: &str = include_str!("../../../docs/status.md");
 
@@ -16,7 +17,10 @@ pub fn row(node: &str) -> Row {
         served: Some(Served { current: 2, ..Served::default() }),
         pending_since: None,
         last_success: None,
+        last_outcome: None,
+        last_delivery: None,
         receiver: Some("0.1.0".to_owned()),
+        life: 90,
     }
 }
 
@@ -25,6 +29,9 @@ pub fn shown_on_the_page() -> Vec<Row> {
     let mut behind = Row { state: State::Behind, days_left: Some(12), ..row("web2") };
     behind.number = std::num::NonZeroU32::new(3);
     behind.pending_since = Some("2026-03-01T04:12:09Z".parse().unwrap());
+    let refused =
+        Outcome::Refused { step: Step::Baseline, cause: "'nginx -t' failed (exit status: 1): …".to_owned() };
+    behind.last_outcome = Some(refused.to_string());
     let missed = "nginx for www.site.test at 192.0.2.3:443 shows another certificate".to_owned();
     let served = Served { other: 2, missed: Some(missed.clone()), ..Served::default() };
     let unserved = Row { state: State::NotServed { place: missed }, served: Some(served), ..row("web3") };
