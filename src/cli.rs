@@ -67,6 +67,9 @@ const PEER_ADD: &str = "\
 Examples:
   certcast peer add root@192.0.2.2
   certcast peer add --host-key SHA256:FINGERPRINT --name web3 root@web3.example.com:2222";
+const ALERT_TEST: &str = "\
+Example:
+  certcast alert test";
 const COMPLETIONS: &str = "\
 Example:
   certcast completions bash >/etc/bash_completion.d/certcast";
@@ -98,6 +101,9 @@ pub enum Command {
     /// Publish, prove and remove a made-up challenge: what certbot will find, on any day and without a CA.
     #[command(after_help = REHEARSE)]
     Rehearse(Rehearse),
+    /// About alerts.
+    #[command(subcommand)]
+    Alert(Alert),
     /// The peer's side of a conversation, on standard input and output. For `authorized_keys`.
     #[command(after_help = RECEIVE)]
     Receive(Receive),
@@ -135,6 +141,14 @@ pub struct Init {
     /// taken back where it does not stand the trial.
     #[arg(long, value_name = "LINEAGE", conflicts_with = "names")]
     pub install_hooks: Option<LineageName>,
+}
+
+/// The verbs about alerts.
+#[derive(Debug, Subcommand)]
+pub enum Alert {
+    /// Send a test alert by every route of the configuration, and say how each went.
+    #[command(after_help = ALERT_TEST)]
+    Test,
 }
 
 /// The verbs about peers.

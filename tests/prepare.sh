@@ -20,6 +20,7 @@ needed_for() {
     tests)
         echo git:git strace:strace systemd-analyze:systemd /usr/bin/python3:python3 '/usr/lib/python3*/ensurepip:python3-venv'
         echo apache2ctl:apache2 haproxy:haproxy
+        echo influxd:influxdb prometheus-alertmanager:prometheus-alertmanager '/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd'
         echo groff:groff-base zsh:zsh fish:fish promtool:prometheus prometheus-node-exporter:prometheus-node-exporter
         ;;
     checks) echo shellcheck:shellcheck ;;

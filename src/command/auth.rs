@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
+use crate::command::deploy::ALERTS;
 use crate::command::failure::Failure;
 use crate::command::report;
+use crate::model::challenge::Challenge;
 use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
+use crate::primary::alert::{self, observation};
 use crate::primary::challenge::Runs;
 use crate::primary::fleet::Fleet;
 use crate::primary::hook_env::{self, AuthCall};
@@ -30,7 +33,9 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
         Ok(config) => config,
         Err(error) => return Err(call.err().unwrap_or_else(|| error.into())),
     };
-    let (code, said) = match call.and_then(|call| complaints(&config, config_path, &call)) {
+    let (code, said) = match call.and_then(|call| {
+        complaints(&config, config_path, &call).inspect_err(|failure| tell_of(&config, &call, failure))
+    }) {
         Ok(complaints) if complaints.is_empty() => return Ok(ExitCode::Done),
         Ok(complaints) => {
             report::complain_of(&complaints, LINES_AT_MOST);
@@ -64,7 +69,7 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
     }
     let fleet = Fleet::of(config, config_path)?;
     // Another run, or a rehearsal, may have all of its own time and what it withdraws afterwards before it is our turn.
-    let _held = runs.hold(Deadline::after(config.challenge.budget.saturating_mul(2)))?;
+    let held = runs.hold(Deadline::after(config.challenge.budget.saturating_mul(2)))?;
     publication::adopt_orphans(&fleet, &runs)?;
     let challenges = runs.challenges(&run)?;
     if !challenges.contains(&call.challenge) {
@@ -74,7 +79,17 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
     runs.mark_published(&run)?;
     let found = readiness::find(config, fleet, &runs, &challenges).context("cannot talk to the nodes")?;
     found.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let names: Vec<_> = challenges.iter().map(Challenge::name).collect();
+    alert::note(config, &observation::of_challenges(&config.node.name, &names, &found.complaints));
+    drop(held);
+    alert::send(config, ALERTS);
     Ok(found.complaints)
+}
+
+fn tell_of(config: &Config, call: &AuthCall, failure: &Failure) {
+    let observations = observation::of_challenges(&config.node.name, &[call.challenge.name()], &[failure.text()]);
+    alert::note(config, &observations);
+    alert::send(config, ALERTS);
 }
 
 /// certbot ignores its hooks' exit codes, so only a signal keeps it from asking the CA. It then calls

@@ -69,6 +69,7 @@ fn write_metrics(path: &Path, standing: &Standing) -> anyhow::Result<()> {
 fn told(standing: &Standing, unwritten: Option<anyhow::Error>, arguments: &Check) -> (Verdict, String) {
     let mut found: Vec<(Verdict, String)> = standing.rows.iter().filter_map(|row| trouble(row, arguments)).collect();
     found.extend(standing.unfit.iter().map(|cause| (Verdict::Critical, cause.clone())));
+    found.extend(standing.routes.iter().map(|route| (Verdict::Warning, route.clone())));
     // It must not hide how the nodes stand, which was found out.
     found.extend(unwritten.map(|error| (Verdict::Warning, format!("{error:#}"))));
     if standing.rows.is_empty() && standing.unfit.is_empty() {

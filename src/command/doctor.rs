@@ -12,6 +12,7 @@ use crate::command::{rehearse, report, resync, status};
 use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
+use crate::model::expiry;
 use crate::model::finding::{Finding, Severity};
 use crate::model::names::{Identifier, NodeName};
 use crate::model::pasteable::pasteable;
@@ -26,13 +27,8 @@ use crate::wire::message::Wishes;
 /// Services' own tests take their time; who has not answered by then is told as not reached.
 const EXAMINATION: Duration = Duration::from_secs(60);
 const SURVEY: Duration = Duration::from_secs(20);
-/// certbot renews a third of its life before the end (30 days of 90): by then it has failed for days.
-const DAYS_AT_LEAST: i64 = 20;
-/// Of a certificate that lives shorter, such a part of its life.
-const LIFE_LEFT: i64 = 4;
 /// As many as one order may have with most CAs; they share one budget.
 const NAMES_AT_ONCE: usize = 100;
-const DAY: i64 = 24 * 60 * 60;
 
 /// A finding, and where.
 #[derive(Debug, Serialize)]
@@ -51,13 +47,18 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
     let own = &config.node.name;
     let mut found = Vec::new();
     let mut here = |finding| found.push(Found { node: own.clone(), finding });
-    for cause in &unfit {
+    for (_, cause) in &unfit {
         here(Finding::error(cause, "no node gets it", "certbot certificates"));
+    }
+    for name in all.iter().filter(|name| arguments.lineages.is_empty() && !config.deploy.wants(name)) {
+        renewal::unsent(&config.node.letsencrypt, name).into_iter().for_each(&mut here);
     }
     let mut names: Vec<&Identifier> = Vec::new();
     for lineage in &lineages {
         let renewal = renewal::of(&config.node.letsencrypt, &lineage.name);
-        renewal.findings.into_iter().for_each(&mut here);
+        // Without a peer this may be one itself, and certbot is elsewhere.
+        let is_elsewhere = fleet.peers.is_empty() && !renewal.is_there;
+        renewal.findings.into_iter().filter(|_| !is_elsewhere).for_each(&mut here);
         if renewal.is_http {
             names.extend(lineage.bundle.names().iter().filter(|name| !name.is_wildcard()));
         }
@@ -85,8 +86,7 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
         found.extend(findings.into_iter().map(|finding| Found { node: node.clone(), finding }));
     }
     for row in &rows {
-        let lineage = lineages.iter().find(|lineage| row.node == *own && lineage.name == row.lineage);
-        found.extend(stands(row, lineage).map(|finding| Found { node: row.node.clone(), finding }));
+        found.extend(stands(row, row.node == *own).map(|finding| Found { node: row.node.clone(), finding }));
     }
     // What is said of nodes that are away was said already.
     let is_new = |finding: &Finding| !away.iter().any(|node| finding.what.starts_with(&format!("{node}: ")));
@@ -98,14 +98,25 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
 
 /// What is wrong with a row of `status`.
 ///
-/// Of the own node's rows with the lineage: what ends everywhere is said once.
-fn stands(row: &Row, own: Option<&Lineage>) -> Option<Finding> {
+/// What ends everywhere is said once, of the own node.
+fn stands(row: &Row, is_own: bool) -> Option<Finding> {
     let lineage = row.lineage.as_str();
     let what = format!("{lineage}: {}", status::state_and_cause(row));
-    let resync = || format!("on the primary: {}", pasteable(&["certcast", "resync", lineage]));
+    let resync = || {
+        let cause = row.last_outcome.as_deref().filter(|_| row.pending_since.is_some()).unwrap_or_default();
+        match cause {
+            cause if cause.contains("--adopt") => {
+                format!("on the primary: {}", pasteable(&["certcast", "resync", "--adopt", lineage]))
+            }
+            cause if cause.starts_with("refused") || cause.starts_with("rolled back") => {
+                format!("mend what it says; then on the primary: {}", pasteable(&["certcast", "resync", lineage]))
+            }
+            _ => format!("on the primary: {}", pasteable(&["certcast", "resync", lineage])),
+        }
+    };
     let look = || format!("on the primary: {}", pasteable(&["certcast", "status", lineage]));
     match &row.state {
-        State::InLine => own.and_then(|own| ends(row, own)),
+        State::InLine => is_own.then(|| ends(row)).flatten(),
         State::Unfinished => Some(Finding::warning(what, "nothing else can be brought there", "certcast recover")),
         State::Stuck { .. } => Some(Finding::error(what, "nothing can be brought there", "certcast recover")),
         State::ServesOlder { .. } => {
@@ -124,9 +135,8 @@ fn stands(row: &Row, own: Option<&Lineage>) -> Option<Finding> {
     }
 }
 
-fn ends(row: &Row, own: &Lineage) -> Option<Finding> {
-    let life = own.bundle.not_after().saturating_sub(own.bundle.not_before()) / DAY;
-    let days = row.days_left.filter(|days| *days < DAYS_AT_LEAST.min(life / LIFE_LEFT))?;
+fn ends(row: &Row) -> Option<Finding> {
+    let days = row.days_left.filter(|days| *days < expiry::days_at_least(row.life))?;
     let lineage = row.lineage.as_str();
     let what =
         if days < 0 { format!("{lineage} has ended") } else { format!("{lineage} ends in {days} days on all nodes") };

@@ -35,6 +35,9 @@ pub fn run(config_path: &Path, arguments: &Init) -> Result<ExitCode, Failure> {
 fn write(path: &Path, arguments: &Init) -> Result<()> {
     if found::is_there(path)? {
         report::line(&format!("{} is there, and stays as it is", path.display()));
+        if config::load(path)?.deploy.is_everything() {
+            report::warn("every lineage here is sent to every peer, with its key; to limit that, set deploy.lineages");
+        }
         return Ok(());
     }
     let own = Config::parse("", path).context("this host has no name that a node can have")?.node.name;
@@ -69,6 +72,13 @@ fn say_what_comes_next(config: &Config, config_path: &Path, names: &[Identifier]
         report::line("  certcast peer add root@HOST        # for each other server");
     }
     report::line(&format!("  certcast rehearse {}", pasteable(&names)));
-    report::line(&format!("  {}", pasteable(&certbot)));
+    let lineage = names.first().map_or("", String::as_str);
+    if found::is_there(&config.node.letsencrypt.join("renewal").join(format!("{lineage}.conf")))? {
+        // certbot would offer to keep what it has, and then keeps its way of renewal too.
+        report::line(&format!("  {}", pasteable(&["certcast", "init", "--install-hooks", lineage])));
+        report::line(&format!("  {}", pasteable(&["certcast", "resync", lineage])));
+    } else {
+        report::line(&format!("  {}", pasteable(&certbot)));
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The verbs: one short file each, and how they report.
 
+mod alert;
 mod auth;
 mod check;
 mod cleanup;
@@ -23,7 +24,7 @@ mod status;
 
 use std::process;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Alert, Cli, Command};
 use crate::command::failure::Failure;
 
 /// Does what the command line says.
@@ -41,6 +42,7 @@ pub fn run(cli: &Cli) -> Result<process::ExitCode, Failure> {
         Command::Receive(arguments) => receive::run(&cli.config, arguments),
         Command::Rehearse(arguments) => rehearse::run(&cli.config, arguments),
         Command::Recover => recover::run(&cli.config),
+        Command::Alert(Alert::Test) => alert::test(&cli.config),
         Command::Peer(verb) => peer::run(&cli.config, verb),
         Command::Init(arguments) => init::run(&cli.config, arguments),
         Command::Enrol => enrol::run(&cli.config),

@@ -17,6 +17,7 @@ use crate::model::exit_code::ExitCode;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::model::pasteable::pasteable;
+use crate::primary::alert::{self, observation};
 use crate::primary::challenge::Runs;
 use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::{Fleet, Member};
@@ -25,6 +26,8 @@ use crate::primary::lineage::{self, Lineage, LineageError};
 use crate::primary::publication;
 use crate::wire::message::Wishes;
 
+/// What waits for receivers of alerts: a timer has the time that a hook has not.
+const ALERTS: Duration = Duration::from_secs(60);
 /// certbot switches its four links within milliseconds.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
@@ -33,11 +36,17 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
     let config = config::load(config_path)?;
     let fleet = Fleet::of(&config, config_path)?;
     let peers = chosen_peers(&fleet, arguments)?;
-    let _lock = lock(&config)?;
+    let lock = lock(&config)?;
     let code = bring_in_line(&config, &fleet, &peers, arguments);
+    if arguments.wishes.dry_run {
+        return code;
+    }
     // Challenges have nothing to do with whether there is a lineage fit to be sent.
-    if !arguments.wishes.dry_run {
-        withdraw_what_is_owed(&config, &fleet);
+    withdraw_what_is_owed(&config, &fleet);
+    drop(lock);
+    alert::send(&config, ALERTS);
+    if matches!(code, Ok(ExitCode::Done)) {
+        alert::ping(&config, ALERTS);
     }
     code
 }
@@ -48,8 +57,12 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let wishes = Wishes { force, adopt, dry_run };
     let courier =
         Courier { config, letsencrypt: &config.node.letsencrypt, fleet, manner: Manner { wishes, is_fresh: false } };
-    for cause in &unfit {
+    let (own, now) = (&config.node.name, jiff::Timestamp::now().as_second());
+    let mut observations: Vec<_> =
+        lineages.iter().flat_map(|lineage| observation::of_lineage(own, lineage, now)).collect();
+    for (lineage, cause) in &unfit {
         report::complain(cause);
+        observations.push(observation::of_fitness(own, lineage, Some(cause.clone())));
     }
     for lineage in &lineages {
         report::warn_of_rival(&courier, &lineage.name);
@@ -57,6 +70,10 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let progress = Progress::new();
     let deliveries = courier.deliver(&lineages, peers, &progress)?;
     drop(progress);
+    if !arguments.wishes.dry_run {
+        observations.extend(deliveries.iter().filter_map(observation::of_delivery));
+        alert::note(config, &observations);
+    }
     let code = report::exit_code(&deliveries, !unfit.is_empty());
     print(&deliveries, arguments, code)?;
     if arguments.lineages.is_empty() {
@@ -116,8 +133,11 @@ fn chosen_peers<'f>(fleet: &'f Fleet, arguments: &Resync) -> Result<Vec<&'f Memb
     }
 }
 
+/// A lineage that is not fit to be sent, and why.
+pub type Unfit = (LineageName, String);
+
 /// What is fit to be sent, and what is wrong with what is not: one unfit lineage does not hold the others back.
-pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<Lineage>, Vec<String>), Failure> {
+pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<Lineage>, Vec<Unfit>), Failure> {
     let letsencrypt = &config.node.letsencrypt;
     let names = match chosen {
         [] => lineage::all(letsencrypt).map_err(Failure::refused)?,
@@ -127,7 +147,7 @@ pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<L
     for name in names.iter().filter(|name| config.deploy.wants(name)) {
         match read_patiently(letsencrypt, name) {
             Ok(lineage) => lineages.push(lineage),
-            Err(error) => unfit.push(format!("{:#}", anyhow::Error::from(error))),
+            Err(error) => unfit.push((name.clone(), format!("{:#}", anyhow::Error::from(error)))),
         }
     }
     Ok((lineages, unfit))
@@ -135,7 +155,9 @@ pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<L
 
 /// A person who names a lineage is told that it would not be sent.
 fn wanted(config: &Config, name: &LineageName) -> Result<LineageName, Failure> {
-    let unwanted = || Failure::usage(anyhow!("{name}: not rolled out: no pattern in deploy.lineages matches it"));
+    let is_peer = config.peers.iter().any(|peer| peer.name.as_str() == name.as_str());
+    let hint = if is_peer { format!("; the peer of that name is chosen by --peer {name}") } else { String::new() };
+    let unwanted = || Failure::usage(anyhow!("{name}: not rolled out: no pattern in deploy.lineages matches it{hint}"));
     if config.deploy.wants(name) { Ok(name.clone()) } else { Err(unwanted()) }
 }
 

@@ -15,6 +15,7 @@ use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::LineageName;
 use crate::model::pasteable::pasteable;
+use crate::primary::alert;
 use crate::primary::delivery::{Courier, Manner};
 use crate::primary::fleet::Fleet;
 use crate::primary::survey::{self, Row, State};
@@ -35,6 +36,10 @@ pub struct Standing {
     pub rows: Vec<Row>,
     /// What is wrong with lineages that could not be compared.
     pub unfit: Vec<String>,
+    /// What is wrong with routes of alerts.
+    pub routes: Vec<String>,
+    /// That there is no other node.
+    pub alone: Option<String>,
 }
 
 /// Prints a line a node and lineage; with `--watch` again and again, until it is ended.
@@ -58,7 +63,7 @@ fn show(standing: Standing, arguments: &Status) -> Result<ExitCode, Failure> {
     if let Some(path) = &arguments.html {
         page::write(path, &standing)?;
     }
-    let Standing { rows, unfit, .. } = standing;
+    let Standing { rows, unfit, routes, alone, .. } = standing;
     for cause in &unfit {
         report::complain(cause);
     }
@@ -72,6 +77,9 @@ fn show(standing: Standing, arguments: &Status) -> Result<ExitCode, Failure> {
             report::line(&line);
         }
     }
+    for route in routes.iter().chain(&alone) {
+        report::warn(route);
+    }
     Ok(code(&rows, !unfit.is_empty()))
 }
 
@@ -84,7 +92,29 @@ pub fn find(config_path: &Path, chosen: &[LineageName]) -> Result<Standing, Fail
     let courier = Courier { config: &config, letsencrypt: &config.node.letsencrypt, fleet: &fleet, manner };
     let rows = survey::find(&courier, &lineages, Deadline::after(BUDGET))?;
     let lineages = lineages.into_iter().map(|lineage| lineage.name).collect();
-    Ok(Standing { lineages, rows, unfit })
+    let unfit = unfit.into_iter().map(|(_, cause)| cause).collect();
+    let routes = alert::standing(&config).iter().filter_map(told_of).collect();
+    let path = config_path.display();
+    let alone = config.peers.is_empty().then(|| {
+        format!("no [[peer]] in {path}: this is about this server alone; typed where certbot runs, it is about all")
+    });
+    Ok(Standing { lineages, rows, unfit, routes, alone })
+}
+
+/// What is wrong with a route, if anything is.
+fn told_of(route: &alert::Standing) -> Option<String> {
+    let alert::Standing { label, waiting, dead, dropped, failing } = route;
+    let mut troubles = Vec::new();
+    if let Some((since, cause)) = failing {
+        troubles.push(format!("fails since {since:.0}: {cause}; {waiting} wait"));
+    }
+    if *dead > 0 {
+        troubles.push(format!("{dead} were put aside, since its receiver would not have them"));
+    }
+    if *dropped > 0 {
+        troubles.push(format!("{dropped} were dropped, the oldest, since too many waited"));
+    }
+    (!troubles.is_empty()).then(|| format!("{label}: {}", troubles.join("; ")))
 }
 
 fn code(rows: &[Row], unfit: bool) -> ExitCode {

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod digest;
 pub mod escape;
 pub mod exit_code;
+pub mod expiry;
 pub mod exposure;
 pub mod finding;
 pub mod names;

@@ -32,6 +32,15 @@ pub fn of(
     deadline: Deadline,
 ) -> Vec<Finding> {
     let mut findings = services(node, grant, deadline);
+    if node.services().is_empty() && !sent.is_empty() {
+        let what = "no [[service]] in its configuration: nothing is reloaded and nothing is looked at";
+        let why = "whatever uses certificates here goes on with the old one after a renewal";
+        findings.push(Finding::warning(
+            what,
+            why,
+            "there, in /etc/certcast/config.toml: [[service]] with name = \"nginx\", say",
+        ));
+    }
     findings.extend(room(node));
     for lineage in lineages.iter().filter(|lineage| grant.allows_lineage(lineage).is_ok()) {
         findings.extend(unserved(node, lineage, deadline));

@@ -34,7 +34,11 @@ pub struct Found {
 /// A configuration for this machine, with these tables at its end.
 fn here(name: &NodeName, more: &str) -> Found {
     let running = running();
-    let servers: Vec<&str> = SERVERS.into_iter().filter(|server| running.contains(*server)).collect();
+    let mut servers: Vec<&str> = SERVERS.into_iter().filter(|server| running.contains(*server)).collect();
+    if servers.is_empty() {
+        // One that is to be started once its certificate is there.
+        servers = SERVERS.into_iter().filter(|server| Path::new("/usr/sbin").join(server).exists()).take(1).collect();
+    }
     let webroots = if servers.contains(&"nginx") {
         nginx::webroots(&nginx::configuration(Deadline::after(LOOK)))
     } else {

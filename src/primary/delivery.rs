@@ -150,7 +150,7 @@ impl<'c> Courier<'c> {
         let parts = rollout::roll_out(lines, rules, was_lost, stage, || {
             let own = self.settle_own(parcel, watcher, deadline);
             let in_sync = own.outcome.as_ref().is_none_or(Outcome::is_in_sync);
-            let why = format!("held back: the services on {} did not take this certificate", own.node);
+            let why = format!("{}the services on {} did not take this certificate", rollout::HELD_BACK, own.node);
             round.push(own);
             if in_sync { Ok(()) } else { Err(why) }
         });

@@ -1,6 +1,7 @@
 //! The primary's side: where certbot runs and from where every node is reached.
 
 pub mod account;
+pub mod alert;
 pub mod challenge;
 pub mod conversation;
 pub mod coverage;

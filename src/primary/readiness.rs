@@ -53,9 +53,13 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
         let listed: Vec<IpAddr> = records.iter().flatten().flatten().copied().collect();
         fleet.own.addresses = reached(&fleet.own.addresses, &listed);
         if fleet.own.addresses.is_empty() {
+            let known = if records.iter().all(Result::is_ok) {
+                "lists none of"
+            } else {
+                "was not readable for all names, and lists none of"
+            };
             warnings.push(format!(
-                "{}: DNS lists none of this machine's addresses, so none is proven; if the public reaches it by \
-                 others, set node.addresses",
+                "{}: DNS {known} this machine's addresses, so none is proven; set node.addresses",
                 fleet.own.name
             ));
         }

@@ -16,6 +16,8 @@ const FILE_AT_MOST: u64 = 1024 * 1024;
 
 /// How certbot renews a lineage.
 pub struct Renewal {
+    /// Whether there is one.
+    pub is_there: bool,
     /// Whether the CA asks over HTTP, and so any of the nodes.
     pub is_http: bool,
     /// What is wrong with it.
@@ -33,7 +35,7 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
                 _ => format!("cannot read {}: {error}", path.display()),
             };
             let finding = Finding::error(what, "nobody renews this certificate", "certbot certificates");
-            return Renewal { is_http: false, findings: vec![finding] };
+            return Renewal { is_there: error.kind() != ErrorKind::NotFound, is_http: false, findings: vec![finding] };
         }
     };
     let value = |key| renewal_conf::value(&text, key).unwrap_or_default();
@@ -52,7 +54,21 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
         }
     }
     findings.dedup();
-    Renewal { is_http: !is_dns, findings }
+    Renewal { is_there: true, is_http: !is_dns, findings }
+}
+
+/// That a lineage's renewals call certcast, which does not roll it out.
+pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
+    let path = letsencrypt.join("renewal").join(format!("{lineage}.conf"));
+    let text = bounded::read_bounded(&path, FILE_AT_MOST).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let calls = renewal_conf::value(&text, "renew_hook").is_some_and(|hook| hook_call::is_call(hook, "deploy"));
+    let what = format!("{} calls certcast, and no pattern in deploy.lineages matches {lineage}", path.display());
+    let remedy = format!(
+        "add it to deploy.lineages in the configuration; then: {}",
+        pasteable(&["certcast", "resync", lineage.as_str()])
+    );
+    calls.then(|| Finding::error(what, "the renewed certificate stays on this node, and nobody is told", remedy))
 }
 
 fn without(path: &Path, lineage: &LineageName, key: &str, verb: &str, is_dns: bool) -> Finding {

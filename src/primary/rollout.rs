@@ -9,6 +9,9 @@ use crate::model::outcome::Outcome;
 use crate::primary::line::{Line, Patience, Staged};
 use crate::primary::watcher::Phase;
 
+/// How the cause of a node begins that waits because of another one.
+pub const HELD_BACK: &str = "held back: ";
+
 /// The rules of a rollout.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -158,10 +161,10 @@ impl Coordinator<'_> {
             match part {
                 part if part.is_in_sync() => self.verdict = Some(Ok(())),
                 Part::Concluded(Outcome::Pending { .. }) => {}
-                _ => self.verdict = Some(Err(format!("held back: the first node, {name}, failed"))),
+                _ => self.verdict = Some(Err(format!("{HELD_BACK}the first node, {name}, failed"))),
             }
         } else if never_staged && self.rules.require == Require::All && self.verdict.is_none() && !part.is_in_sync() {
-            self.verdict = Some(Err(format!("held back: {name} could not stage, and deploy.require is \"all\"")));
+            self.verdict = Some(Err(format!("{HELD_BACK}{name} could not stage, and deploy.require is \"all\"")));
         }
     }
 

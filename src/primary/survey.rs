@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::model::bundle::Number;
 use crate::model::deadline::Deadline;
 use crate::model::escape::escaped_up_to;
+use crate::model::expiry;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
@@ -57,7 +58,6 @@ pub struct Row {
 
 /// Of an outcome, for a line in a table.
 const OUTCOME_AT_MOST: usize = 300;
-const DAY: i64 = 24 * 60 * 60;
 
 /// How a node stands to a lineage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -170,7 +170,7 @@ fn row(
         last_outcome: record.as_ref().map(|record| escaped_up_to(&record.outcome.to_string(), OUTCOME_AT_MOST)),
         last_delivery: record.as_ref().map(|record| record.at),
         receiver: None,
-        life: lineage.bundle.not_after().saturating_sub(lineage.bundle.not_before()) / DAY,
+        life: expiry::days(lineage.bundle.not_before(), lineage.bundle.not_after()),
     };
     let stuck = match record.map(|record| record.outcome) {
         Some(Outcome::Stuck { cause, .. }) => Some(State::Stuck { cause }),
@@ -204,9 +204,8 @@ fn tell(row: &mut Row, lineage: &Lineage, survey: &Survey, now: Timestamp) {
     row.number = version.map(|version| version.number);
     row.served = Some(survey.served.clone());
     if let Some(certificate) = survey.certificate {
-        let left = certificate.not_after.saturating_sub(now.as_second());
         row.not_after = Timestamp::from_second(certificate.not_after).ok();
-        row.days_left = Some(left.div_euclid(DAY));
+        row.days_left = Some(expiry::days(now.as_second(), certificate.not_after));
     }
     row.state = if survey.unfinished {
         State::Unfinished

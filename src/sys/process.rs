@@ -3,7 +3,7 @@
 //! Whatever the program does, [`Run::run`] returns soon after its deadline: the program and its
 //! process group are killed then, output beyond the cap is read and dropped, and a descendant
 //! that keeps the output open is not waited for. Nothing goes through a shell. The program sees
-//! /dev/null as its input, none of certbot's variables, and none that an ssh client may choose.
+//! /dev/null as its input unless it is given one, none of certbot's variables, and none that an ssh client may choose.
 //! Other threads may run programs at the same time: only this child is waited for, and its group is
 //! killed only while the unreaped child keeps the number from being used again.
 //!
@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -50,6 +50,7 @@ pub struct Run<'a> {
     pub deadline: Deadline,
     output_at_most: usize,
     stdout_only: bool,
+    input: &'a [u8],
 }
 
 /// A program that ended by itself, well or not.
@@ -97,12 +98,18 @@ pub enum RunError {
 impl<'a> Run<'a> {
     /// A program with the usual environment.
     pub fn new(argv: &'a [String], deadline: Deadline) -> Self {
-        Run { argv, deadline, output_at_most: OUTPUT_CAP, stdout_only: false }
+        Run { argv, deadline, output_at_most: OUTPUT_CAP, stdout_only: false, input: &[] }
     }
 
     /// One whose standard output is to be parsed, up to so many bytes; what it says on standard error is nobody's.
     pub fn parsed(argv: &'a [String], deadline: Deadline, output_at_most: usize) -> Self {
-        Run { argv, deadline, output_at_most, stdout_only: true }
+        Run { argv, deadline, output_at_most, stdout_only: true, input: &[] }
+    }
+
+    /// The same with this on its standard input; at most what a pipe holds, 64 KiB, since nobody writes while it runs.
+    #[must_use]
+    pub fn with_input(self, input: &'a [u8]) -> Self {
+        Run { input, ..self }
     }
 
     /// Runs it to its end or to the deadline.
@@ -126,13 +133,30 @@ impl<'a> Run<'a> {
             self.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program given"))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(child_env(std::env::vars_os()));
-        command.stdin(Stdio::null()).stdout(write.try_clone()?).process_group(0);
+        command.stdin(self.stdin()?).stdout(write.try_clone()?).process_group(0);
         command.stderr(if self.stdout_only { Stdio::null() } else { write.into() });
         let group = Group { child: command.spawn()?, reaped: false };
         // It holds our copies of the writing end, and with them the pipe would never end.
         drop(command);
         Watch { end: announce_end(group.pid())?, output: Some(read), tail: Tail::new(self.output_at_most) }
             .until_the_end(group, self.deadline)
+    }
+}
+
+/// What a pipe takes without a reader (pipe(7)).
+const INPUT_AT_MOST: usize = 64 * 1024;
+
+impl Run<'_> {
+    fn stdin(&self) -> io::Result<Stdio> {
+        if self.input.is_empty() {
+            return Ok(Stdio::null());
+        }
+        if self.input.len() > INPUT_AT_MOST {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "more input than a pipe holds"));
+        }
+        let (read, mut write) = io::pipe()?;
+        write.write_all(self.input)?;
+        Ok(read.into())
     }
 }
 

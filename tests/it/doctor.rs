@@ -99,7 +99,7 @@ fn a_peer_on_an_old_version_and_one_that_serves_another_than_its_files_are_told_
     one_error_is_found(
         &lab,
         &format!("web2: error: {NAME}: should be 2: 'certcast resync'; pending since 20"),
-        "on the primary: certcast resync www.site.test",
+        "mend what it says; then on the primary: certcast resync www.site.test",
     );
     let line = "WARNING - web2 www.site.test should be 2: 'certcast resync'; pending since 20";
     others_say(
@@ -206,7 +206,20 @@ fn of_several_certificates_one_can_be_asked_about_and_a_test_that_hangs_hides_no
     let said = lab.primary().run(["certcast", "doctor", NAME]).exits(0);
     assert_eq!(said.stdout(), "examined 3 nodes and 1 lineages: 0 errors, 0 warnings\n");
 
+    // One that certbot renews by the hooks, and that goes nowhere.
+    lab.primary().set("deploy.lineages", vec![NAME]);
+    let unsent = "web1: error: /etc/letsencrypt/renewal/other.test.conf calls certcast, and no pattern in deploy.lineages matches other.test";
+    assert_eq!(found(&lab)[0], unsent);
+    lab.primary().set("deploy.lineages", vec!["*"]);
+
     let peer = &lab["web2"];
+    let config = peer.configuration();
+    peer.configure(config.split("[[service]]").next().unwrap());
+    assert_eq!(
+        found(&lab)[0],
+        "web2: warning: no [[service]] in its configuration: nothing is reloaded and nothing is looked at"
+    );
+    peer.configure(&config);
     let key = format!("/etc/letsencrypt/archive/{NAME}/privkey1.pem");
     for (path, mode) in [("/etc/letsencrypt/archive", 0o755), (&key.replace("/privkey1.pem", ""), 0o755), (&key, 0o644)]
     {

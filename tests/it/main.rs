@@ -3,6 +3,8 @@
 //! Run by `./tests/run`, which installs what the lab needs; every test wants root.
 
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod babble;
@@ -40,6 +42,7 @@ mod lab_holds;
 mod least_privilege;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod power_cut;

@@ -80,6 +80,13 @@ fn a_certificate_that_certbot_has_is_renewed_by_the_hooks_after_one_command() {
         let command = primary.command(["certcast", "init", "--install-hooks", lineage]);
         command.env("REQUESTS_CA_BUNDLE", "/etc/lab-root.pem").deadline(std::time::Duration::from_secs(180)).run()
     };
+    // What is there already is not to be asked for anew.
+    let said = primary.run(["certcast", "init", NAME]).exits(0);
+    assert!(
+        said.stdout().contains("certcast init --install-hooks www.example.com") && !said.stdout().contains("certonly"),
+        "{said}"
+    );
+    assert!(said.stderr().contains("every lineage here is sent to every peer"), "{said}");
     install("nobody.test").exits(1).says("certbot has no /etc/letsencrypt/renewal/nobody.test.conf");
 
     // One server too many: the trial fails, and all is as before.

@@ -9,7 +9,7 @@ const LIVE: &str = "/etc/letsencrypt/live";
 const STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Has the host's CA store hold the lab's root alone.
-fn trusts_the_lab(host: &Host, lab: &Lab) {
+pub fn trusts_the_lab(host: &Host, lab: &Lab) {
     host.write("/root/root.pem", lab.root());
     host.run(["mount", "--bind", "/root/root.pem", STORE]).ok();
 }

@@ -6,7 +6,13 @@ fn arguments() -> Check {
 }
 
 fn standing(rows: Vec<Row>) -> Standing {
-    Standing { lineages: vec!["www.site.test".parse().unwrap()], rows, unfit: Vec::new() }
+    Standing {
+        lineages: vec!["www.site.test".parse().unwrap()],
+        rows,
+        unfit: Vec::new(),
+        routes: Vec::new(),
+        alone: None,
+    }
 }
 
 #[test]

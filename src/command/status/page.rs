@@ -40,7 +40,7 @@ fn page(standing: &Standing, now: Timestamp) -> String {
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
          <style>{STYLE}</style></head>\n<body><main><h1>{title}</h1>\n"
     );
-    for cause in &standing.unfit {
+    for cause in standing.unfit.iter().chain(&standing.routes) {
         _ = writeln!(page, "<p class=\"state bad\">✗ {}</p>", escaped(cause));
     }
     _ = writeln!(
@@ -108,7 +108,8 @@ mod tests {
         let state = State::Unknown { cause: "<script>alert('1')</script>".into() };
         let ill = Row { state, days_left: Some(-3), not_after: Some(Timestamp::UNIX_EPOCH), ..row("web2") };
         let rows = vec![row("web1"), ill];
-        let standing = Standing { lineages: Vec::new(), rows, unfit: vec!["a & b".into()] };
+        let standing =
+            Standing { lineages: Vec::new(), rows, unfit: vec!["a & b".into()], routes: Vec::new(), alone: None };
         let page = page(&standing, Timestamp::UNIX_EPOCH);
         assert!(page.contains("<title>certcast: 1 of 2 in line</title>") && page.contains("a &amp; b"), "{page}");
         assert!(

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::value::ValueError;
 
@@ -22,7 +22,7 @@ pub struct Alert {
     pub min_severity: Severity,
     /// How long one attempt may take.
     pub timeout: Duration,
-    /// How often a failed attempt is repeated before the alert is put aside; at most 100.
+    /// How often what the receiver would not take is sent again, at later runs, before it is put aside; at most 100.
     pub retries: u32,
     /// After how long a lasting trouble is told again; never when absent.
     pub remind: Option<Duration>,
@@ -31,11 +31,11 @@ pub struct Alert {
 /// Where an alert goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `InfluxDB` line protocol over HTTP. The secret, if any, is its token.
+    /// `InfluxDB` line protocol, over HTTP, UDP or a unix socket. The secret, if any, is a token for HTTP.
     Telegraf(Url),
     /// Prometheus Alertmanager's API. The secret, if any, is a bearer token.
     Alertmanager(Url),
-    /// JSON by POST. The secret, if any, is a bearer token.
+    /// JSON by POST. The secret, if any, is the key of its signature.
     Webhook(Url),
     /// A Slack-compatible incoming webhook, whose whole URL is the secret.
     Slack,
@@ -85,7 +85,7 @@ pub enum SecretSource {
 }
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Good to know.
@@ -97,7 +97,7 @@ pub enum Severity {
 }
 
 /// What an alert can be about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// A challenge could not be published or proven on every node.
@@ -116,6 +116,8 @@ pub enum Event {
     Stuck,
     /// A certificate runs out soon.
     Expiring,
+    /// Another route does not take alerts.
+    RouteFailing,
     /// A trouble told before is over.
     Recovered,
 }
@@ -133,8 +135,15 @@ impl FromStr for EndpointUrl {
             return Err(ValueError::unshown("the URL is longer than 2048 bytes", EXPECTED));
         }
         let url = Url::parse(text).map_err(|error| ValueError::unshown(format!("not a URL: {error}"), EXPECTED))?;
-        if !matches!(url.scheme(), "http" | "https" | "smtp" | "smtps") || !url.has_host() {
-            return Err(ValueError::unshown("not a URL of http, https, smtp or smtps with a host", EXPECTED));
+        let is_fit = match url.scheme() {
+            "http" | "https" | "smtp" | "smtps" => url.has_host(),
+            "udp" => url.has_host() && url.port().is_some(),
+            "unix" => !url.has_host() && url.path().len() > 1,
+            _ => false,
+        };
+        if !is_fit {
+            let what = "not a URL of http, https, smtp or smtps with a host, nor udp://host:port, nor unix:///path";
+            return Err(ValueError::unshown(what, EXPECTED));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(ValueError::unshown(
@@ -149,6 +158,13 @@ impl FromStr for EndpointUrl {
 /// A mail address: one `@`, and nothing that could end a header or be an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox(String);
+
+impl Mailbox {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for Mailbox {
     type Err = ValueError;
@@ -197,7 +213,7 @@ mod tests {
     fn a_url_holds_no_secret_and_an_error_does_not_repeat_it() {
         assert!("http://127.0.0.1:8186/write".parse::<EndpointUrl>().is_ok());
         for bad in
-            ["https://u:hunter2@h/", "https://hunter2@h/", "file:///hunter2", "hunter2", "unix:/hunter2", "https://"]
+            ["https://u:hunter2@h/", "https://hunter2@h/", "file:///hunter2", "hunter2", "unix://hunter2", "https://"]
         {
             let error = bad.parse::<EndpointUrl>().unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
@@ -227,8 +243,11 @@ mod tests {
 
     #[test]
     fn urls_are_of_the_schemes_that_alerts_go_by_and_variables_have_names() {
-        assert!("https://host/x".parse::<EndpointUrl>().is_ok() && "A_1".parse::<EnvName>().is_ok());
-        for bad in ["ftp://host/", "http:", "file:///etc/passwd"] {
+        for good in ["https://host/x", "udp://127.0.0.1:8089", "unix:///run/telegraf.sock"] {
+            assert!(good.parse::<EndpointUrl>().is_ok(), "{good:?} was refused");
+        }
+        assert!("A_1".parse::<EnvName>().is_ok());
+        for bad in ["ftp://host/", "http:", "file:///etc/passwd", "udp://host", "unix:///"] {
             assert!(bad.parse::<EndpointUrl>().is_err(), "{bad:?} was accepted");
         }
         for bad in ["", "1ABC", "abc", "A-B"] {

@@ -158,12 +158,17 @@ fn route(kind: AlertKind, at: Range<usize>, has_secret: bool, places: Places) ->
 fn fitting_scheme(kind: AlertKind, url: Spanned<Text<EndpointUrl>>) -> Result<Url, Fault> {
     let span = url.span();
     let url = url.into_inner().0.0;
-    let mail = matches!(url.scheme(), "smtp" | "smtps");
-    if mail == (kind == AlertKind::Email) {
+    let (fit, expected): (&[&str], _) = match kind {
+        AlertKind::Email => (&["smtp", "smtps"], "expected \"smtp://host:port\" or \"smtps://host:port\""),
+        AlertKind::Telegraf => (
+            &["http", "https", "udp", "unix"],
+            "expected an http or https URL, \"udp://host:port\" or \"unix:///path\"",
+        ),
+        _ => (&["http", "https"], "expected an http or https URL"),
+    };
+    if fit.contains(&url.scheme()) {
         return Ok(url);
     }
-    let expected =
-        if mail { "expected an http or https URL" } else { "expected \"smtp://host:port\" or \"smtps://host:port\"" };
     Err(Fault::new(span, format!("an alert to {} does not go to {} URLs", kind.name(), url.scheme()), expected))
 }
 

@@ -169,6 +169,11 @@ pub struct DeployPolicy {
 }
 
 impl DeployPolicy {
+    /// Whether all that certbot has is rolled out.
+    pub fn is_everything(&self) -> bool {
+        self.lineages.iter().any(|pattern| pattern.to_string() == "*")
+    }
+
     /// Whether the lineage is rolled out.
     pub fn wants(&self, lineage: &LineageName) -> bool {
         self.lineages.iter().any(|pattern| pattern.matches(lineage))

@@ -10,8 +10,9 @@ impl LinkError {
         Some(match self {
             LinkError::HostKeyUnknown(offered) | LinkError::HostKeyNoUsableAlgorithm { offered, .. } => trust(offered),
             LinkError::HostKeyChanged { offered, .. } => format!(
-                "if the server was reinstalled, forget the old key with `{}`; then {}",
+                "if the server was reinstalled, forget the old key with `{}`; then '{}' asks for the new one and sets it up; or by hand, {}",
                 pasteable(&["ssh-keygen", "-R", &offered.host, "-f", &offered.known_hosts.to_string_lossy()]),
+                pasteable(&["certcast", "peer", "add", &format!("root@{}", plain(&offered.host))]),
                 trust(offered)
             ),
             LinkError::HostKeyRevoked { offered, .. } => format!(
@@ -34,7 +35,7 @@ impl LinkError {
                 pasteable(&["ssh-add", &path.to_string_lossy()])
             ),
             LinkError::Authentication { user, .. } => format!(
-                "compare `ssh-keygen -yf IDENTITY` here with ~{user}/.ssh/authorized_keys there; sshd's log there says why"
+                "compare `ssh-keygen -yf IDENTITY` here with ~{user}/.ssh/authorized_keys there; sshd's log there says why; one that was reinstalled 'certcast peer add' sets up again"
             ),
             LinkError::Negotiation { .. } => {
                 "set transport = \"system-ssh\" for this peer, or bring its sshd up to date".to_owned()
@@ -45,6 +46,14 @@ impl LinkError {
             LinkError::BannerDropped { .. } => "sshd's log there says why; see MaxStartups in sshd_config".to_owned(),
             _ => return None,
         })
+    }
+}
+
+/// A host as `known_hosts` has it, as `ssh =` has it: of `[name]:port` the brackets are needed for IPv6 only.
+fn plain(host: &str) -> String {
+    match host.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+        Some((name, port)) if !name.contains(':') => format!("{name}:{port}"),
+        _ => host.to_owned(),
     }
 }
 

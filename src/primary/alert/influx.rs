@@ -1,0 +1,92 @@
+//! `telegraf`: `InfluxDB`'s line protocol, over HTTP, UDP or a unix socket.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::UdpSocket;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+
+use reqwest::Url;
+
+use super::http::{self, Post};
+use super::notice::{Notice, severity_word, word};
+use super::route::SendError;
+use crate::model::deadline::Deadline;
+
+const MEASUREMENT: &str = "certcast";
+
+/// One point a notice.
+pub fn send(url: &Url, secret: Option<&str>, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
+    let lines: Vec<String> = notices.iter().map(line).collect();
+    match url.scheme() {
+        "udp" => over_udp(url, &lines),
+        "unix" => over_unix(url, &lines, deadline),
+        _ => {
+            let headers = secret.map(|secret| ("Authorization", format!("Token {secret}"))).into_iter().collect();
+            let body = lines.concat().into_bytes();
+            http::post(Post { url, content_type: "text/plain; charset=utf-8", body, headers }, deadline)
+        }
+    }
+}
+
+/// Nobody answers over UDP: what was sent counts as arrived.
+fn over_udp(url: &Url, lines: &[String]) -> Result<(), SendError> {
+    let to = (url.host_str().unwrap_or_default().trim_matches(['[', ']']), url.port().unwrap_or_default());
+    let send = || {
+        let own = if to.0.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(own)?;
+        lines.iter().try_for_each(|line| socket.send_to(line.as_bytes(), to).map(drop))
+    };
+    send().map_err(|error: std::io::Error| SendError::Unreached(error.to_string()))
+}
+
+/// Telegraf's `socket_listener` has either kind.
+fn over_unix(url: &Url, lines: &[String], deadline: Deadline) -> Result<(), SendError> {
+    let left = deadline.left().max(std::time::Duration::from_millis(1));
+    let path = url.path();
+    let send = || {
+        let datagrams = UnixDatagram::unbound()?;
+        datagrams.set_write_timeout(Some(left))?;
+        if datagrams.connect(path).is_ok() {
+            return lines.iter().try_for_each(|line| datagrams.send(line.as_bytes()).map(drop));
+        }
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_write_timeout(Some(left))?;
+        stream.write_all(lines.concat().as_bytes())
+    };
+    send().map_err(|error: std::io::Error| SendError::Unreached(format!("{path}: {error}")))
+}
+
+/// The tags are the same for a trouble and its end, so that both are one series.
+fn line(notice: &Notice) -> String {
+    let subject = &notice.subject;
+    let mut line = format!(
+        "{MEASUREMENT},kind={},node={},lineage={}",
+        subject.kind.word(),
+        tag(subject.node.as_str()),
+        tag(&subject.lineage)
+    );
+    if let Some(step) = notice.step {
+        _ = write!(line, ",step={step}");
+    }
+    _ = write!(
+        line,
+        " state={}i,event=\"{}\",severity=\"{}\",cause=\"{}\"",
+        notice.state,
+        word(notice.event),
+        severity_word(notice.severity),
+        field(&notice.cause)
+    );
+    if let Some(days) = notice.days_left {
+        _ = write!(line, ",days_left={days}i");
+    }
+    _ = writeln!(line, " {}", notice.time.as_nanosecond());
+    line
+}
+
+fn tag(value: &str) -> String {
+    value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=").replace(' ', "\\ ")
+}
+
+fn field(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ")
+}

@@ -1,0 +1,173 @@
+//! Telling somebody. certbot hides what hooks say, so this is the only voice that certcast has.
+//!
+//! What was seen is compared with what was told ([`ledger`]); what is new is put on the disk for each route ([`spool`]), and
+//! then sent in that order ([`route`]). Nothing here changes an outcome, and no call takes longer than its budget by more than
+//! what the disk takes.
+
+mod alertmanager;
+mod email;
+mod exec;
+mod http;
+mod influx;
+mod ledger;
+mod notice;
+mod ntfy;
+pub mod observation;
+mod pagerduty;
+mod route;
+mod slack;
+mod spool;
+mod webhook;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use notice::{Kind, Notice, Observation, Subject, Trouble};
+pub use route::SendError;
+
+use crate::model::config::{Alert, Config, Event};
+use crate::model::deadline::Deadline;
+use crate::primary::alert::ledger::Ledger;
+use crate::primary::alert::route::Outlet;
+use crate::primary::alert::spool::Spool;
+use crate::primary::fleet::for_each;
+use crate::sys::dir::make_private;
+use crate::sys::lock::Lock;
+
+/// Whoever holds the lock reads or writes a few files.
+const LOCK: Duration = Duration::from_secs(3);
+/// A route that fails for so long is a trouble of its own, told by the others.
+const FAILING: Duration = Duration::from_secs(5 * 60);
+
+/// How one route stands.
+#[derive(Debug)]
+pub struct Standing {
+    /// Which, as messages name it.
+    pub label: String,
+    /// How much waits to be sent.
+    pub waiting: usize,
+    /// What its receiver would not take, put aside.
+    pub dead: usize,
+    /// What was dropped, as there was too much.
+    pub dropped: u64,
+    /// Since when it fails, and why.
+    pub failing: Option<(Timestamp, String)>,
+}
+
+/// Puts down what is new in these observations. What is wrong with that is in the log: it is nobody's failure.
+///
+/// Under the lock of what was observed, so that of two runs the later one has the last word.
+pub fn note(config: &Config, observations: &[Observation]) {
+    if config.alerts.is_empty() {
+        return;
+    }
+    if let Err(error) = put_down(config, observations) {
+        tracing::error!("an alert is lost: {error}");
+    }
+}
+
+/// Sends for so long what waits. Under nobody's lock.
+pub fn send(config: &Config, budget: Duration) {
+    if config.alerts.is_empty() {
+        return;
+    }
+    if let Err(error) = flush(config, Deadline::after(budget)) {
+        tracing::error!("alerts wait: {error}");
+    }
+}
+
+/// What is told of each route, for people.
+pub fn standing(config: &Config) -> Vec<Standing> {
+    let outlets = outlets(config);
+    outlets.iter().map(|outlet| outlet.spool.standing(outlet.label.clone())).collect()
+}
+
+/// Sends a made-up alert by every route, past the spool, and says how each went.
+pub fn test(config: &Config) -> io::Result<Vec<(String, Result<(), SendError>)>> {
+    let notice = Notice::test(&config.node.name);
+    for_each(outlets(config), |outlet| {
+        let deadline = Deadline::after(outlet.alert.timeout);
+        let went = outlet.send(std::slice::from_ref(&notice), deadline);
+        (outlet.label, went.error.map_or(Ok(()), Err))
+    })
+}
+
+/// Pings the dead man's switches: all is well.
+pub fn ping(config: &Config, budget: Duration) {
+    let outlets = outlets(config).into_iter().filter(Outlet::is_dead_mans_switch).collect::<Vec<_>>();
+    let deadline = Deadline::after(budget);
+    let went = for_each(outlets, |outlet| outlet.ping(deadline).map_err(|error| format!("{}: {error}", outlet.label)));
+    for error in went.into_iter().flatten().filter_map(Result::err) {
+        tracing::warn!("{error}");
+    }
+}
+
+fn put_down(config: &Config, observations: &[Observation]) -> io::Result<()> {
+    let directory = directory(config)?;
+    let _held = Lock::acquire(&directory.join("lock"), Deadline::after(LOCK))?;
+    let mut ledger = Ledger::read(&directory)?;
+    let outlets = outlets(config);
+    let now = Timestamp::now();
+    for observation in observations {
+        let news = ledger.compare(observation, now);
+        for outlet in &outlets {
+            let is_due =
+                outlet.alert.remind.is_some_and(|remind| ledger.is_due(observation, outlet.spool.key(), remind, now));
+            let text = match &news {
+                Some(notice) if wants(&outlet.alert, notice) => Some(notice.clone()),
+                None if is_due => ledger.reminder(observation, now).filter(|notice| wants(&outlet.alert, notice)),
+                _ => None,
+            };
+            if let Some(notice) = text {
+                outlet.spool.append(&notice)?;
+                ledger.note_told(observation, outlet.spool.key(), now);
+            }
+        }
+    }
+    // Last: killed before, the same is told again under the same number, which receivers know.
+    ledger.write(&directory, now)
+}
+
+fn wants(alert: &Alert, notice: &Notice) -> bool {
+    let is_wanted = |event: Event| alert.events.is_empty() || alert.events.contains(&event);
+    // Who did not hear of a trouble does not hear of its end.
+    let is_known = notice.event != Event::Recovered || notice.over.is_none_or(is_wanted);
+    is_wanted(notice.event) && is_known && notice.severity >= alert.min_severity
+}
+
+fn flush(config: &Config, deadline: Deadline) -> io::Result<()> {
+    let directory = directory(config)?;
+    for_each(outlets(config), |outlet| {
+        if let Err(error) = outlet.flush(&directory, deadline) {
+            tracing::warn!("{}: {error}", outlet.label);
+        }
+    })?;
+    let own = &config.node.name;
+    let failing = standing(config).into_iter().map(|standing| {
+        let since =
+            standing.failing.filter(|(since, _)| since.duration_until(Timestamp::now()).unsigned_abs() >= FAILING);
+        observation::of_route(own, &standing.label, since.map(|(_, cause)| cause))
+    });
+    put_down(config, &failing.collect::<Vec<_>>())
+}
+
+fn directory(config: &Config) -> io::Result<PathBuf> {
+    make_private(&config.node.state)?;
+    let directory = config.node.state.join("alerts");
+    make_private(&directory)?;
+    Ok(directory)
+}
+
+fn outlets(config: &Config) -> Vec<Outlet> {
+    let directory = config.node.state.join("alerts");
+    let outlet = |(at, alert): (usize, &Alert)| {
+        let kind = route::kind(&alert.route);
+        let of_its_kind = config.alerts[..=at].iter().filter(|other| route::kind(&other.route) == kind).count();
+        let spool = Spool::of(&directory, format!("{kind}-{of_its_kind}"));
+        Outlet { label: format!("alert {} ({kind})", at + 1), alert: alert.clone(), spool }
+    };
+    config.alerts.iter().enumerate().map(outlet).collect()
+}

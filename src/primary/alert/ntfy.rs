@@ -1,0 +1,30 @@
+//! `ntfy`: a message to a topic.
+
+use reqwest::Url;
+
+use super::http::{self, Post};
+use super::notice::Notice;
+use super::route::SendError;
+use crate::model::config::Severity;
+use crate::model::deadline::Deadline;
+
+/// Some in one message, as urgent as the worst of them.
+pub fn send(url: &Url, secret: Option<&str>, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
+    let text: Vec<String> = notices.iter().map(Notice::text).collect();
+    let worst = notices.iter().filter(|notice| notice.state == 1).map(|notice| notice.severity).max();
+    let (priority, tag) = match worst {
+        Some(Severity::Critical) => ("5", "rotating_light"),
+        Some(Severity::Warning) => ("4", "warning"),
+        _ => ("3", "white_check_mark"),
+    };
+    let title = match notices {
+        [one] => one.title(),
+        several => format!("certcast: {} messages", several.len()),
+    };
+    // A header takes no more than ASCII.
+    let title = title.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+    let mut headers = vec![("Title", title), ("Priority", priority.to_owned()), ("Tags", tag.to_owned())];
+    headers.extend(secret.map(|secret| ("Authorization", format!("Bearer {secret}"))));
+    let body = text.join("\n\n").into_bytes();
+    http::post(Post { url, content_type: "text/plain; charset=utf-8", body, headers }, deadline)
+}
