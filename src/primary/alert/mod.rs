@@ -1,7 +1,7 @@
 //! Telling somebody. certbot hides what hooks say, so this is the only voice that certcast has.
 //!
-//! What was seen is compared with what was told ([`ledger`]); what is new is put on the disk for each route ([`spool`]), and
-//! then sent in that order ([`route`]). Nothing here changes an outcome, and no call takes longer than its budget by more than
+//! What was seen is compared with what was told (`ledger`); what is new is put on the disk for each route (`spool`), and
+//! then sent in that order (`route`). Nothing here changes an outcome, and no call takes longer than its budget by more than
 //! what the disk takes.
 
 mod alertmanager;
