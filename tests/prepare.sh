@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by tests/run, .ci/run and examples/round-robin/demo: what they need, found or installed by apt, and cargo.
 #
-# prepare WHO GROUP…     groups: build, lab, tests, checks, browser
+# prepare WHO GROUP…     groups: build, lab, tests, checks, browser, benches
 # find_cargo WHO
 
 # What is called, and the package it comes in.
@@ -25,6 +25,7 @@ needed_for() {
         ;;
     checks) echo shellcheck:shellcheck ;;
     browser) echo chromium:chromium ;;
+    benches) echo rsync:rsync /usr/bin/ansible-playbook:ansible-core ;;
     esac
 }
 

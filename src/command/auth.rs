@@ -34,10 +34,11 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
         Err(error) => return Err(call.err().unwrap_or_else(|| error.into())),
     };
     let (code, said) = match call.and_then(|call| {
-        complaints(&config, config_path, &call).inspect_err(|failure| tell_of(&config, &call, failure))
+        complaints(&config, config_path, &call).inspect_err(|failure| note_failure(&config, &call, failure))
     }) {
-        Ok(complaints) if complaints.is_empty() => return Ok(ExitCode::Done),
-        Ok(complaints) => {
+        Ok(None) => return Ok(ExitCode::Done),
+        Ok(Some(complaints)) if complaints.is_empty() => (ExitCode::Done, complaints),
+        Ok(Some(complaints)) => {
             report::complain_of(&complaints, LINES_AT_MOST);
             (ExitCode::Failed, complaints)
         }
@@ -46,6 +47,10 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
             (failure.code, vec![failure.text()])
         }
     };
+    alert::send(&config, ALERTS);
+    if code == ExitCode::Done {
+        return Ok(code);
+    }
     // For whatever reason it failed: the nodes are not proven, and the CA is not to be asked.
     if config.challenge.abort_certbot {
         stop_certbot(&config, config_path, said);
@@ -60,16 +65,17 @@ pub fn certbot_run() -> anyhow::Result<ProcessId> {
     found?.context("cannot find out which process called this hook: is /proc mounted?")
 }
 
-fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Vec<String>, Failure> {
+/// What is wrong; none where the challenge was only recorded.
+fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Option<Vec<String>>, Failure> {
     let runs = Runs::open(&config.node.state)?;
     let run = certbot_run()?;
     runs.record(&run, &call.challenge).context("cannot record the challenge")?;
     if call.remaining.is_some_and(|remaining| remaining > 0) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let fleet = Fleet::of(config, config_path)?;
     // Another run, or a rehearsal, may have all of its own time and what it withdraws afterwards before it is our turn.
-    let held = runs.hold(Deadline::after(config.challenge.budget.saturating_mul(2)))?;
+    let _held = runs.hold(Deadline::after(config.challenge.budget.saturating_mul(2)))?;
     publication::adopt_orphans(&fleet, &runs)?;
     let challenges = runs.challenges(&run)?;
     if !challenges.contains(&call.challenge) {
@@ -81,15 +87,12 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Ve
     found.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let names: Vec<_> = challenges.iter().map(Challenge::name).collect();
     alert::note(config, &observation::of_challenges(&config.node.name, &names, &found.complaints));
-    drop(held);
-    alert::send(config, ALERTS);
-    Ok(found.complaints)
+    Ok(Some(found.complaints))
 }
 
-fn tell_of(config: &Config, call: &AuthCall, failure: &Failure) {
+fn note_failure(config: &Config, call: &AuthCall, failure: &Failure) {
     let observations = observation::of_challenges(&config.node.name, &[call.challenge.name()], &[failure.text()]);
     alert::note(config, &observations);
-    alert::send(config, ALERTS);
 }
 
 /// certbot ignores its hooks' exit codes, so only a signal keeps it from asking the CA. It then calls

@@ -9,13 +9,13 @@ use anyhow::{Context, Error};
 use crate::command::failure::Failure;
 use crate::command::progress::Progress;
 use crate::command::report;
-use crate::model::config;
+use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::primary::alert::{self, observation};
 use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::Fleet;
-use crate::primary::hook_env;
+use crate::primary::hook_env::{self, DeployCall};
 use crate::primary::lineage::Lineage;
 use crate::sys::lock::Lock;
 use crate::wire::message::Wishes;
@@ -33,47 +33,52 @@ pub fn run(config_path: &Path) -> Result<ExitCode, Failure> {
     if !config.deploy.wants(&call.lineage) {
         return Ok(ExitCode::Done);
     }
-    let lock = lock(&config)?;
+    let result = roll_out(config_path, &config, &call);
+    if let Err(failure) = &result {
+        // Said before somebody may end the hook, which waits for receivers of alerts.
+        failure.report();
+        // Of a lineage that is not fit it is told as of that.
+        if failure.code != ExitCode::Refused {
+            alert::note(&config, &[observation::of_failure(&config.node.name, &call.lineage, failure.text())]);
+        }
+    }
+    alert::send(&config, ALERTS);
+    Ok(result.unwrap_or_else(|failure| failure.code))
+}
+
+fn roll_out(config_path: &Path, config: &Config, call: &DeployCall) -> Result<ExitCode, Failure> {
+    let _lock = lock(config)?;
     let now = jiff::Timestamp::now().as_second();
     let own = &config.node.name;
-    let lineage = match Lineage::read(&call.letsencrypt, &call.lineage, now).map_err(Failure::refused) {
-        Ok(lineage) => lineage,
-        Err(failure) => {
-            let unfit = observation::of_fitness(own, &call.lineage, Some(failure.text()));
-            alert::note(&config, &[unfit]);
-            drop(lock);
-            alert::send(&config, ALERTS);
-            return Err(failure);
-        }
-    };
+    let lineage =
+        Lineage::read(&call.letsencrypt, &call.lineage, now).map_err(Failure::refused).inspect_err(|failure| {
+            alert::note(config, &[observation::of_fitness(own, &call.lineage, Some(failure.text()))]);
+        })?;
     let mut observations = Vec::from(observation::of_lineage(own, &lineage, now));
-    let fleet = Fleet::of(&config, config_path)?.with_letsencrypt(&call.letsencrypt);
+    // The CA has validated them.
+    observations.extend(observation::of_challenges(own, &lineage.bundle.names().iter().collect::<Vec<_>>(), &[]));
+    let fleet = Fleet::of(config, config_path)?.with_letsencrypt(&call.letsencrypt);
     let manner = Manner { wishes: Wishes::default(), is_fresh: true };
-    let courier = Courier { config: &config, letsencrypt: &call.letsencrypt, fleet: &fleet, manner };
+    let courier = Courier { config, letsencrypt: &call.letsencrypt, fleet: &fleet, manner };
     report::warn_of_rival(&courier, &call.lineage);
     let progress = Progress::new();
     let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>(), &progress)?;
     drop(progress);
-    observations.extend(deliveries.iter().filter_map(observation::of_delivery));
-    alert::note(&config, &observations);
-    drop(lock);
-    alert::send(&config, ALERTS);
     let failed = |delivery: &&Delivery| delivery.outcome.as_ref().is_some_and(|outcome| !outcome.is_in_sync());
     for line in deliveries.iter().filter(failed).flat_map(report::lines) {
         report::complain(&line);
     }
     let code = report::exit_code(&deliveries, false);
-    if code == ExitCode::Done {
-        alert::ping(&config, ALERTS);
-    }
     if matches!(code, ExitCode::Partly | ExitCode::Failed) {
         report::complain("what is missing is done by 'certcast resync', by hand or by its timer");
     }
+    observations.extend(deliveries.iter().filter_map(observation::of_delivery));
+    alert::note(config, &observations);
     Ok(code)
 }
 
 /// One deploy or resync at a time: the later one waits, and then sees what the earlier one did.
-pub fn lock(config: &config::Config) -> Result<Lock, Failure> {
+pub fn lock(config: &Config) -> Result<Lock, Failure> {
     use std::os::unix::fs::DirBuilderExt;
     let state = &config.node.state;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state);

@@ -17,7 +17,7 @@ use crate::model::exit_code::ExitCode;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::model::pasteable::pasteable;
-use crate::primary::alert::{self, observation};
+use crate::primary::alert::{self, Kind, Subject, observation};
 use crate::primary::challenge::Runs;
 use crate::primary::delivery::{Courier, Delivery, Manner};
 use crate::primary::fleet::{Fleet, Member};
@@ -45,7 +45,12 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
     withdraw_what_is_owed(&config, &fleet);
     drop(lock);
     alert::send(&config, ALERTS);
-    if matches!(code, Ok(ExitCode::Done)) {
+    // Of a part of the site it cannot be said that all is well.
+    let is_whole = arguments.lineages.is_empty() && arguments.peers.is_empty();
+    if is_whole
+        && matches!(code, Ok(ExitCode::Done))
+        && !lineage::all(&config.node.letsencrypt).unwrap_or_default().is_empty()
+    {
         alert::ping(&config, ALERTS);
     }
     code
@@ -73,6 +78,8 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     if !arguments.wishes.dry_run {
         observations.extend(deliveries.iter().filter_map(observation::of_delivery));
         alert::note(config, &observations);
+        let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
+        alert::end_what_is_gone(config, |subject| is_gone(config, fleet, &present, subject));
     }
     let code = report::exit_code(&deliveries, !unfit.is_empty());
     print(&deliveries, arguments, code)?;
@@ -80,6 +87,18 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
         say_what_is_left_over(config, peers, arguments)?;
     }
     Ok(code)
+}
+
+/// Whether nobody will see a subject of alerts again: its node, lineage or route is not there any more.
+fn is_gone(config: &Config, fleet: &Fleet, present: &[LineageName], subject: &Subject) -> bool {
+    let lineage = present.iter().find(|name| name.as_str() == subject.lineage && config.deploy.wants(name));
+    let node = fleet.all().find(|member| member.name == subject.node);
+    match subject.kind {
+        Kind::Delivery => !node.zip(lineage).is_some_and(|(node, lineage)| node.is_own() || node.wants(lineage)),
+        Kind::Lineage | Kind::Expiry => lineage.is_none(),
+        Kind::Route => !alert::labels(config).contains(&subject.lineage),
+        Kind::Challenge | Kind::Test => false,
+    }
 }
 
 fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<(), Failure> {

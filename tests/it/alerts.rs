@@ -17,12 +17,12 @@ def check(path, headers, body):
         wanted = 'sha256=' + hmac.new(KEY, body, hashlib.sha256).hexdigest()
         assert headers['X-Certcast-Signature'] == wanted, 'signature'
         assert headers['Idempotency-Key'] == event['id'] and headers['Content-Type'] == 'application/json'
-        assert sorted(event) == ['cause', 'command', 'days_left', 'event', 'id', 'is_reminder', 'kind', 'lineage', 'next', 'node',
-            'over', 'severity', 'severity_before', 'since', 'state', 'step', 'time'], sorted(event)
+        assert sorted(event) == ['before', 'cause', 'command', 'days_left', 'event', 'id', 'is_reminder', 'kind', 'lineage', 'next',
+            'node', 'severity', 'since', 'state', 'step', 'time'], sorted(event)
         return event['state'], event['event'], event['node']
     if path == '/slack/s3cret':
         message = json.loads(body)
-        assert set(message) <= {'text', 'username'} and '<' not in message['text']
+        assert set(message) <= {'text', 'username', 'mrkdwn'} and '<' not in message['text'] and len(message['text']) <= 2000
         return 0 if message['text'].startswith('\u2713') else 1, message['text'], ''
     if path == '/topic':
         assert headers['Authorization'] == 'Bearer the key' and headers['Priority'] in ('1', '2', '3', '4', '5')
@@ -270,6 +270,17 @@ fn an_ill_receiver_and_two_black_holes_cost_a_hook_its_budget_and_nothing_else()
     configure(primary, &route("http://127.0.0.1:9000/hook"));
     configure(primary, &route("http://192.0.2.99/hook"));
     configure(primary, &route("https://127.0.0.1:9001/hook"));
+    let more = |to: &str, url: &str, more: &str| {
+        format!("\n[[alert]]\nto = \"{to}\"\nurl = \"{url}\"\nmin_severity = \"info\"\n{more}")
+    };
+    let party = "from = \"certcast@site.test\"\nrecipients = [\"ops@site.test\"]\n";
+    for scheme in ["smtp", "smtps"] {
+        configure(primary, &more("email", &format!("{scheme}://127.0.0.1:9001"), party));
+    }
+    configure(primary, &more("telegraf", "unix:///root/full", ""));
+    let full = "import socket, time\ns = socket.socket(socket.AF_UNIX); s.bind('/root/full'); s.listen(0)\nc = socket.socket(socket.AF_UNIX); c.connect('/root/full')\ntime.sleep(1e6)";
+    let _full = primary.spawn(["/usr/bin/python3", "-c", full]);
+    until("it is full", || primary.exists("/root/full"));
     primary.write("/root/ill", "");
     for number in 3..6 {
         let with = deploy(number);

@@ -19,9 +19,13 @@ mod chaos;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod costs;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod doctor;
+#[cfg(test)]
+mod fleet;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]

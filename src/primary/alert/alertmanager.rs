@@ -10,8 +10,10 @@ use super::route::SendError;
 use crate::model::config::{Event, Severity};
 use crate::model::deadline::Deadline;
 
-/// Without an end, Alertmanager takes an alert that is not sent again for over (`resolve_timeout`).
-const FAR: SignedDuration = SignedDuration::from_hours(24 * 365);
+/// Without an end, Alertmanager takes an alert that is not sent again for over (`resolve_timeout`). What lasts is sent again every
+/// hour; who stops that has a week.
+const FAR: SignedDuration = SignedDuration::from_hours(24 * 7);
+const EARLIER: SignedDuration = SignedDuration::from_mins(1);
 
 /// The URL is Alertmanager's own, with or without the API's path.
 pub fn send(url: &Url, secret: Option<&str>, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
@@ -23,19 +25,20 @@ pub fn send(url: &Url, secret: Option<&str>, notices: &[Notice], deadline: Deadl
     let alerts: Vec<Value> = notices.iter().flat_map(alerts).collect();
     let headers = secret.map(|secret| ("Authorization", format!("Bearer {secret}"))).into_iter().collect();
     let body = Value::from(alerts).to_string().into_bytes();
-    http::post(Post { url: &url, content_type: "application/json", body, headers }, deadline)
+    http::post(Post { url: &url, content_type: "application/json", body, headers, is_secret: false }, deadline)
 }
 
-/// One that begins, one that ends, or both: with another event it is another alert.
+/// One that begins, one that ends, or both: with another event or severity it is another alert.
 fn alerts(notice: &Notice) -> Vec<Value> {
-    let ends = |event, severity| alert(notice, event, severity, notice.time);
-    match (notice.event, notice.over) {
-        (Event::Recovered, over) => vec![ends(over.unwrap_or(Event::Recovered), notice.severity)],
-        (event, _) if notice.state == 0 => vec![ends(event, notice.severity)],
-        (event, over) => {
-            let before = over.map(|over| ends(over, notice.severity_before.unwrap_or(notice.severity)));
+    // Its own clock may be behind ours, and an end in its future would be none.
+    let over = notice.time.saturating_sub(EARLIER).unwrap_or(notice.since).max(notice.since);
+    let ends = |event, severity| alert(notice, event, severity, over);
+    let before = notice.before.as_ref().map(|before| ends(before.event, before.severity));
+    match (notice.state, before) {
+        (0, before) => vec![before.unwrap_or_else(|| ends(notice.event, notice.severity))],
+        (_, before) => {
             let far = notice.time.saturating_add(FAR).unwrap_or(Timestamp::MAX);
-            before.into_iter().chain([alert(notice, event, notice.severity, far)]).collect()
+            before.into_iter().chain([alert(notice, notice.event, notice.severity, far)]).collect()
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::error::Error as _;
 use std::io::Read;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -26,12 +27,20 @@ pub struct Post<'p> {
     pub body: Vec<u8>,
     /// What else the receiver wants to hear: an authorization, a signature.
     pub headers: Vec<(&'static str, String)>,
+    /// Whether the URL is a secret, so that nothing of what is answered may be shown: it may repeat it.
+    pub is_secret: bool,
 }
 
 /// Posts JSON.
-pub fn json(url: &Url, body: &serde_json::Value, deadline: Deadline) -> Result<(), SendError> {
+pub fn json(url: &Url, body: &serde_json::Value, is_secret: bool, deadline: Deadline) -> Result<(), SendError> {
     post(
-        Post { url, content_type: "application/json", body: body.to_string().into_bytes(), headers: Vec::new() },
+        Post {
+            url,
+            content_type: "application/json",
+            body: body.to_string().into_bytes(),
+            headers: Vec::new(),
+            is_secret,
+        },
         deadline,
     )
 }
@@ -42,12 +51,23 @@ pub fn post(post: Post<'_>, deadline: Deadline) -> Result<(), SendError> {
     for (name, value) in post.headers {
         request = request.header(name, value);
     }
-    run(request, deadline)
+    run(request, post.is_secret, deadline)
 }
 
 /// Asks for a page, whose content is nothing to us.
 pub fn get(url: &Url, deadline: Deadline) -> Result<(), SendError> {
-    run(client()?.get(url.clone()), deadline)
+    run(client()?.get(url.clone()), true, deadline)
+}
+
+/// Does what has no deadline of its own in a thread that is left behind at the deadline; the process ends soon after.
+pub fn in_time(
+    deadline: Deadline,
+    act: impl FnOnce() -> Result<(), SendError> + Send + 'static,
+) -> Result<(), SendError> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::Builder::new().name("alert".to_owned()).spawn(move || _ = sender.send(act()));
+    thread.map_err(|error| SendError::Unreached(error.to_string()))?;
+    receiver.recv_timeout(deadline.left()).unwrap_or_else(|_| Err(SendError::Unreached("no answer in time".to_owned())))
 }
 
 /// A URL that is a secret; what is wrong with it is said without it.
@@ -73,7 +93,7 @@ fn client() -> Result<Client, SendError> {
     Ok(CLIENT.get_or_init(|| client).clone())
 }
 
-fn run(request: RequestBuilder, deadline: Deadline) -> Result<(), SendError> {
+fn run(request: RequestBuilder, is_secret: bool, deadline: Deadline) -> Result<(), SendError> {
     let response =
         request.timeout(deadline.left().max(Duration::from_millis(1))).send().map_err(|error| unreached(&error))?;
     let status = response.status();
@@ -81,7 +101,9 @@ fn run(request: RequestBuilder, deadline: Deadline) -> Result<(), SendError> {
         return Ok(());
     }
     let mut said = Vec::new();
-    _ = response.take(ANSWER_AT_MOST).read_to_end(&mut said);
+    if !is_secret {
+        _ = response.take(ANSWER_AT_MOST).read_to_end(&mut said);
+    }
     let said = escaped(String::from_utf8_lossy(&said).trim());
     let text = if said.is_empty() { format!("it answered {status}") } else { format!("it answered {status}: {said}") };
     // 408 and 429 say "later", 5xx that it is not well; the rest will say the same the next time (RFC 9110 section 15).

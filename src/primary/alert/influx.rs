@@ -10,20 +10,31 @@ use reqwest::Url;
 use super::http::{self, Post};
 use super::notice::{Notice, severity_word, word};
 use super::route::SendError;
+use crate::model::config::Event;
 use crate::model::deadline::Deadline;
 
 const MEASUREMENT: &str = "certcast";
 
 /// One point a notice.
 pub fn send(url: &Url, secret: Option<&str>, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
-    let lines: Vec<String> = notices.iter().map(line).collect();
+    let lines: Vec<String> = notices.iter().flat_map(points).collect();
     match url.scheme() {
-        "udp" => over_udp(url, &lines),
-        "unix" => over_unix(url, &lines, deadline),
+        // A name that is looked up, and a socket whose owner sleeps, have no time of their own.
+        "udp" => http::in_time(deadline, {
+            let url = url.clone();
+            move || over_udp(&url, &lines)
+        }),
+        "unix" => http::in_time(deadline, {
+            let url = url.clone();
+            move || over_unix(&url, &lines, deadline)
+        }),
         _ => {
             let headers = secret.map(|secret| ("Authorization", format!("Token {secret}"))).into_iter().collect();
             let body = lines.concat().into_bytes();
-            http::post(Post { url, content_type: "text/plain; charset=utf-8", body, headers }, deadline)
+            http::post(
+                Post { url, content_type: "text/plain; charset=utf-8", body, headers, is_secret: false },
+                deadline,
+            )
         }
     }
 }
@@ -56,7 +67,14 @@ fn over_unix(url: &Url, lines: &[String], deadline: Deadline) -> Result<(), Send
     send().map_err(|error: std::io::Error| SendError::Unreached(format!("{path}: {error}")))
 }
 
-/// The tags are the same for a trouble and its end, so that both are one series.
+/// The tags are the same for a trouble and its end, so that both are one series; a trouble that came up at another step is
+/// another series, and the former one ends.
+fn points(notice: &Notice) -> Vec<String> {
+    let former = notice.before.as_ref().filter(|before| notice.state == 1 && before.step != notice.step);
+    let end = former.map(|before| Notice { state: 0, step: before.step, event: Event::Recovered, ..notice.clone() });
+    end.iter().chain([notice]).map(line).collect()
+}
+
 fn line(notice: &Notice) -> String {
     let subject = &notice.subject;
     let mut line = format!(

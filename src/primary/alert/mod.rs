@@ -28,7 +28,7 @@ use jiff::Timestamp;
 pub use notice::{Kind, Notice, Observation, Subject, Trouble};
 pub use route::SendError;
 
-use crate::model::config::{Alert, Config, Event};
+use crate::model::config::{Alert, Config};
 use crate::model::deadline::Deadline;
 use crate::primary::alert::ledger::Ledger;
 use crate::primary::alert::route::Outlet;
@@ -38,7 +38,7 @@ use crate::sys::dir::make_private;
 use crate::sys::lock::Lock;
 
 /// Whoever holds the lock reads or writes a few files.
-const LOCK: Duration = Duration::from_secs(3);
+const LOCK: Duration = Duration::from_secs(10);
 /// A route that fails for so long is a trouble of its own, told by the others.
 const FAILING: Duration = Duration::from_secs(5 * 60);
 
@@ -64,7 +64,21 @@ pub fn note(config: &Config, observations: &[Observation]) {
     if config.alerts.is_empty() {
         return;
     }
-    if let Err(error) = put_down(config, observations) {
+    if let Err(error) = put_down(config, |_| observations.to_vec()) {
+        tracing::error!("an alert is lost: {error}");
+    }
+}
+
+/// Puts down that it is over with all that is there no more: nobody will see its end.
+pub fn end_what_is_gone(config: &Config, is_gone: impl Fn(&Subject) -> bool) {
+    if config.alerts.is_empty() {
+        return;
+    }
+    let ends = |ledger: &Ledger| {
+        let gone = ledger.troubled().into_iter().filter(|subject| is_gone(subject));
+        gone.map(|subject| Observation { subject, trouble: None, is_applied: false }).collect()
+    };
+    if let Err(error) = put_down(config, ends) {
         tracing::error!("an alert is lost: {error}");
     }
 }
@@ -77,6 +91,11 @@ pub fn send(config: &Config, budget: Duration) {
     if let Err(error) = flush(config, Deadline::after(budget)) {
         tracing::error!("alerts wait: {error}");
     }
+}
+
+/// The names of all routes, as messages have them.
+pub fn labels(config: &Config) -> Vec<String> {
+    outlets(config).into_iter().map(|outlet| outlet.label).collect()
 }
 
 /// What is told of each route, for people.
@@ -105,37 +124,33 @@ pub fn ping(config: &Config, budget: Duration) {
     }
 }
 
-fn put_down(config: &Config, observations: &[Observation]) -> io::Result<()> {
+fn put_down(config: &Config, observed: impl FnOnce(&Ledger) -> Vec<Observation>) -> io::Result<()> {
     let directory = directory(config)?;
     let _held = Lock::acquire(&directory.join("lock"), Deadline::after(LOCK))?;
     let mut ledger = Ledger::read(&directory)?;
-    let outlets = outlets(config);
+    let outlets: Vec<_> = outlets(config).into_iter().filter(|outlet| !outlet.is_dead_mans_switch()).collect();
     let now = Timestamp::now();
-    for observation in observations {
-        let news = ledger.compare(observation, now);
+    for observation in &observed(&ledger) {
         for outlet in &outlets {
-            let is_due =
-                outlet.alert.remind.is_some_and(|remind| ledger.is_due(observation, outlet.spool.key(), remind, now));
-            let text = match &news {
-                Some(notice) if wants(&outlet.alert, notice) => Some(notice.clone()),
-                None if is_due => ledger.reminder(observation, now).filter(|notice| wants(&outlet.alert, notice)),
-                _ => None,
-            };
-            if let Some(notice) = text {
-                outlet.spool.append(&notice)?;
-                ledger.note_told(observation, outlet.spool.key(), now);
-            }
+            ledger.compare(observation, outlet.spool.key(), &outlet.alert, now);
         }
     }
-    // Last: killed before, the same is told again under the same number, which receivers know.
+    ledger.write(&directory, now)?;
+    if ledger.outbox.is_empty() {
+        return Ok(());
+    }
+    for outlet in &outlets {
+        let key = outlet.spool.key();
+        let of_it = |(route, _): &&(String, Notice)| route == key;
+        let notices: Vec<&Notice> = ledger.outbox.iter().filter(of_it).map(|(_, notice)| notice).collect();
+        match outlet.spool.append(&notices) {
+            Ok(()) => ledger.outbox.retain(|(route, _)| route != key),
+            Err(error) => tracing::error!("{}: {error}", outlet.label),
+        }
+    }
+    // What is for no route any more.
+    ledger.outbox.retain(|(route, _)| outlets.iter().any(|outlet| outlet.spool.key() == route));
     ledger.write(&directory, now)
-}
-
-fn wants(alert: &Alert, notice: &Notice) -> bool {
-    let is_wanted = |event: Event| alert.events.is_empty() || alert.events.contains(&event);
-    // Who did not hear of a trouble does not hear of its end.
-    let is_known = notice.event != Event::Recovered || notice.over.is_none_or(is_wanted);
-    is_wanted(notice.event) && is_known && notice.severity >= alert.min_severity
 }
 
 fn flush(config: &Config, deadline: Deadline) -> io::Result<()> {
@@ -151,7 +166,8 @@ fn flush(config: &Config, deadline: Deadline) -> io::Result<()> {
             standing.failing.filter(|(since, _)| since.duration_until(Timestamp::now()).unsigned_abs() >= FAILING);
         observation::of_route(own, &standing.label, since.map(|(_, cause)| cause))
     });
-    put_down(config, &failing.collect::<Vec<_>>())
+    let failing: Vec<_> = failing.collect();
+    put_down(config, |_| failing)
 }
 
 fn directory(config: &Config) -> io::Result<PathBuf> {

@@ -94,11 +94,9 @@ pub struct Notice {
     /// What it is.
     pub event: Event,
     /// With `recovered`: what is over. With a change: what it was before.
-    pub over: Option<Event>,
+    pub before: Option<Trouble>,
     /// How bad it is, or was.
     pub severity: Severity,
-    /// With a change: how bad it was before.
-    pub severity_before: Option<Severity>,
     /// Of what.
     #[serde(flatten)]
     pub subject: Subject,
@@ -120,18 +118,20 @@ pub struct Notice {
 
 /// A receiver may take no more; the rest of a cause is in the log.
 const CAUSE_AT_MOST: usize = 1500;
+/// Of several in one message.
+const BRIEF: usize = 100;
+const NOTHING: &str = "nothing is to be done";
 
 impl Notice {
     /// Of a trouble that began then.
-    pub fn of(subject: &Subject, trouble: &Trouble, since: Timestamp, now: Timestamp, number: u64) -> Notice {
+    pub fn of(subject: &Subject, trouble: &Trouble, since: Timestamp, now: Timestamp) -> Notice {
         Notice {
-            id: id(subject, number),
+            id: id(subject, trouble.event, 1, now),
             time: now,
             state: 1,
             event: trouble.event,
-            over: None,
+            before: None,
             severity: trouble.severity,
-            severity_before: None,
             subject: subject.clone(),
             since,
             is_reminder: false,
@@ -144,42 +144,56 @@ impl Notice {
     }
 
     /// Of its end.
-    pub fn of_the_end(subject: &Subject, trouble: &Trouble, since: Timestamp, now: Timestamp, number: u64) -> Notice {
-        let next = "nothing is to be done".to_owned();
-        let end = Trouble { cause: String::new(), days_left: None, next, command: String::new(), ..trouble.clone() };
-        let notice = Notice::of(subject, &end, since, now, number);
-        Notice { state: 0, event: Event::Recovered, over: Some(trouble.event), ..notice }
+    pub fn of_the_end(subject: &Subject, trouble: &Trouble, since: Timestamp, now: Timestamp) -> Notice {
+        let end = Trouble {
+            cause: String::new(),
+            days_left: None,
+            next: NOTHING.into(),
+            command: String::new(),
+            ..trouble.clone()
+        };
+        let id = id(subject, Event::Recovered, 0, now);
+        let before = Some(trouble.clone());
+        Notice { id, state: 0, event: Event::Recovered, before, ..Notice::of(subject, &end, since, now) }
     }
 
     /// That a node has a new certificate.
-    pub fn of_an_application(subject: &Subject, now: Timestamp, number: u64) -> Notice {
-        let trouble = Trouble {
-            event: Event::Applied,
-            severity: Severity::Info,
-            step: None,
-            cause: "it has the new certificate".to_owned(),
-            days_left: None,
-            next: "nothing is to be done".to_owned(),
-            command: String::new(),
-        };
-        Notice { state: 0, ..Notice::of(subject, &trouble, now, now, number) }
+    pub fn of_an_application(subject: &Subject, now: Timestamp) -> Notice {
+        Notice::well(subject, Event::Applied, "it has the new certificate", now)
     }
 
     /// A trial by a person.
     pub fn test(node: &NodeName) -> Notice {
         let subject = Subject { kind: Kind::Test, node: node.clone(), lineage: "test".to_owned() };
-        let trouble = Trouble {
-            event: Event::Recovered,
-            severity: Severity::Info,
-            step: None,
-            cause: "somebody typed 'certcast alert test'".to_owned(),
-            days_left: None,
-            next: "nothing is to be done".to_owned(),
-            command: String::new(),
-        };
-        let now = Timestamp::now();
-        let number = u64::try_from(now.as_nanosecond()).unwrap_or(0);
-        Notice { state: 0, ..Notice::of(&subject, &trouble, now, now, number) }
+        Notice::well(&subject, Event::Recovered, "somebody typed 'certcast alert test'", Timestamp::now())
+    }
+
+    fn well(subject: &Subject, event: Event, cause: &str, now: Timestamp) -> Notice {
+        let (severity, step, days_left) = (Severity::Info, None, None);
+        let (cause, next, command) = (cause.to_owned(), NOTHING.to_owned(), String::new());
+        let trouble = Trouble { event, severity, step, cause, days_left, next, command };
+        Notice { id: id(subject, event, 0, now), state: 0, ..Notice::of(subject, &trouble, now, now) }
+    }
+
+    /// Some, for a person: one whole, several in brief.
+    pub fn texts(notices: &[Notice]) -> String {
+        match notices {
+            [one] => one.text(),
+            several => several.iter().map(Notice::brief).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    /// Of some: the one's title, or how many they are.
+    pub fn titles(notices: &[Notice]) -> String {
+        match notices {
+            [one] => one.title(),
+            several => format!("{} messages", several.len()),
+        }
+    }
+
+    fn brief(&self) -> String {
+        let cause: String = self.cause.chars().take(BRIEF).collect();
+        if cause.is_empty() { self.title() } else { format!("{}: {cause}", self.title()) }
     }
 
     /// In one line.
@@ -189,8 +203,8 @@ impl Notice {
             return format!("{node}: this is a test");
         }
         let reminder = if self.is_reminder { "still " } else { "" };
-        match self.over.filter(|_| self.event == Event::Recovered) {
-            Some(over) => format!("{node}: {lineage}: over: {}", word(over)),
+        match self.before.as_ref().filter(|_| self.event == Event::Recovered) {
+            Some(over) => format!("{node}: {lineage}: over: {}", word(over.event)),
             None => format!("{node}: {lineage}: {reminder}{}", word(self.event)),
         }
     }
@@ -202,7 +216,7 @@ impl Notice {
         if !self.cause.is_empty() {
             lines.push(self.cause.clone());
         }
-        if self.event == Event::Recovered && self.over.is_some() {
+        if self.event == Event::Recovered && self.before.is_some() {
             lines.push(format!("It lasted from {since:.0} to {:.0}.", self.time));
         } else if self.state == 1 {
             lines.push(format!("Since {since:.0}. What happens next: {}.", self.next));
@@ -249,6 +263,7 @@ impl Subject {
     }
 }
 
-fn id(subject: &Subject, number: u64) -> String {
-    Digest::of(format!("{}/{number}", subject.key()).as_bytes()).to_string()[..32].to_owned()
+fn id(subject: &Subject, event: Event, state: u8, now: Timestamp) -> String {
+    let text = format!("{}/{}/{state}/{}", subject.key(), word(event), now.as_nanosecond());
+    Digest::of(text.as_bytes()).to_string()[..32].to_owned()
 }

@@ -39,6 +39,20 @@ pub fn of_delivery(delivery: &Delivery) -> Option<Observation> {
     Some(Observation { subject, trouble, is_applied })
 }
 
+/// That nothing could be delivered at all; over as soon as something was.
+pub fn of_failure(own: &NodeName, lineage: &LineageName, cause: String) -> Observation {
+    let trouble = Trouble {
+        event: Event::Pending,
+        severity: Severity::Warning,
+        step: None,
+        cause,
+        days_left: None,
+        next: BY_TIMER.to_owned(),
+        command: pasteable(&["certcast", "resync", lineage.as_str()]),
+    };
+    observed(Kind::Delivery, own, lineage.as_str(), Some(trouble))
+}
+
 /// Whether a lineage on the primary is fit to be sent, and whether its certificate ends soon.
 pub fn of_lineage(own: &NodeName, lineage: &Lineage, now: i64) -> [Observation; 2] {
     let (begin, end) = (lineage.bundle.not_before(), lineage.bundle.not_after());

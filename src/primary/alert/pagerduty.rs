@@ -35,5 +35,5 @@ pub fn send(url: &Url, secret: &str, notice: &Notice, deadline: Deadline) -> Res
             "custom_details": { "text": notice.text(), "command": notice.command },
         },
     });
-    http::json(url, &body, deadline)
+    http::json(url, &body, false, deadline)
 }

@@ -13,11 +13,15 @@ use super::spool::{Health, Spool};
 use super::{alertmanager, email, exec, http, influx, ntfy, pagerduty, slack, webhook};
 use crate::model::config::{Alert, Route, SecretSource};
 use crate::model::deadline::Deadline;
-use crate::model::escape::escaped;
+use crate::model::escape::{escaped, escaped_up_to};
 use crate::sys::bounded;
 use crate::sys::lock::Lock;
 
 const SECRET_AT_MOST: u64 = 64 * 1024;
+/// So much of a secret's beginning is no secret yet.
+const TOLD_OF_A_SECRET: usize = 6;
+/// In a file that is read back, and before a person.
+const ERROR_AT_MOST: usize = 1000;
 /// So many are read from the disk and removed there together.
 const AT_ONCE: usize = 100;
 const LOCK: Duration = Duration::from_secs(3);
@@ -103,27 +107,34 @@ impl Outlet {
         if let Some(last) = sent.count.checked_sub(1).and_then(|last| notices.get(last)) {
             self.spool.remove_up_to(&last.id)?;
         }
-        let mut health = self.spool.health();
-        if sent.count > 0 && (health.failing.is_some() || health.refusals > 0) {
-            health = Health { failing: None, refusals: 0, ..health };
+        let before = self.spool.health();
+        let mut health = before.clone();
+        if sent.count > 0 {
+            (health.failing, health.refusals) = (None, 0);
+        }
+        if let Some(error) = &sent.error {
+            tracing::warn!("{}: {error}", self.label);
+            if let (SendError::Refused(_), Some(first)) = (error, notices.get(sent.count)) {
+                if health.refusals >= self.alert.retries {
+                    self.spool.bury(first)?;
+                    health.refusals = 0;
+                } else {
+                    health.refusals += 1;
+                }
+            }
+            let since = health.failing.map_or_else(Timestamp::now, |(since, _)| since);
+            health.failing = Some((since, escaped_up_to(&error.to_string(), ERROR_AT_MOST)));
+        }
+        if self.spool.first(1)?.is_empty() {
+            health = Health::default();
+        }
+        if health != before {
             self.spool.note(&health)?;
         }
-        let Some(error) = &sent.error else { return Ok(true) };
-        tracing::warn!("{}: {error}", self.label);
-        if let (SendError::Refused(_), Some(first)) = (error, notices.get(sent.count)) {
-            if health.refusals >= self.alert.retries {
-                self.spool.bury(first)?;
-                (health.refusals, health.dead) = (0, health.dead + 1);
-            } else {
-                health.refusals += 1;
-            }
-        }
-        let since = health.failing.map_or_else(Timestamp::now, |(since, _)| since);
-        self.spool.note(&Health { failing: Some((since, error.to_string())), ..health })?;
-        Ok(false)
+        Ok(sent.error.is_none())
     }
 
-    /// Sends them, as many in one message as a machine takes, or a person reads.
+    /// Sends them, as many in one message as a machine takes, or a person reads; what is refused together, each alone.
     pub fn send(&self, notices: &[Notice], deadline: Deadline) -> Sent {
         let in_one = match self.alert.route {
             Route::Telegraf(_) | Route::Alertmanager(_) => AT_ONCE,
@@ -132,17 +143,28 @@ impl Outlet {
         };
         let mut count = 0;
         for message in notices.chunks(in_one) {
-            let sent = if deadline.has_passed() {
-                Err(SendError::Unreached("the time was up".to_owned()))
-            } else {
-                self.send_message(message, deadline.at_most(self.alert.timeout))
-            };
+            let mut sent = self.send_in_time(message, deadline);
+            if message.len() > 1 && matches!(sent, Err(SendError::Refused(_))) {
+                sent = message.iter().try_for_each(|one| {
+                    self.send_in_time(std::slice::from_ref(one), deadline)?;
+                    count += 1;
+                    Ok(())
+                });
+            } else if sent.is_ok() {
+                count += message.len();
+            }
             if let Err(error) = sent {
                 return Sent { count, error: Some(error) };
             }
-            count += message.len();
         }
         Sent { count, error: None }
+    }
+
+    fn send_in_time(&self, message: &[Notice], deadline: Deadline) -> Result<(), SendError> {
+        if deadline.has_passed() {
+            return Err(SendError::Unreached("the time was up".to_owned()));
+        }
+        self.send_message(message, deadline.at_most(self.alert.timeout))
     }
 
     fn send_message(&self, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
@@ -202,10 +224,16 @@ impl Outlet {
     }
 }
 
-/// A receiver may say a secret back.
+/// A receiver may say a secret back, and what was cut off may end within it.
 fn without(secret: Option<&str>, error: SendError) -> SendError {
+    let Some(secret) = secret else { return error };
     let clean = |text: String| {
-        secret.map_or_else(|| text.clone(), |secret| text.replace(secret, "…").replace(&escaped(secret), "…"))
+        let text = text.replace(secret, "…").replace(&escaped(secret), "…");
+        let begins = |length: &usize| secret.get(..*length).is_some_and(|begin| text.contains(begin));
+        match (TOLD_OF_A_SECRET..secret.len()).rev().find(begins).and_then(|length| secret.get(..length)) {
+            Some(begin) => text.replace(begin, "…"),
+            None => text,
+        }
     };
     match error {
         SendError::Unreached(text) => SendError::Unreached(clean(text)),

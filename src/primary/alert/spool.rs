@@ -35,15 +35,13 @@ pub struct Spool {
 }
 
 /// What is known of a route besides what waits.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Since when it fails, and how.
     pub failing: Option<(Timestamp, String)>,
     /// How often its receiver would not take the first that waits.
     pub refusals: u32,
-    /// How many were put aside in all.
-    pub dead: usize,
-    /// How many were dropped in all, as too much waited.
+    /// How many were dropped, as too much waited, since there was last nothing to send.
     pub dropped: u64,
 }
 
@@ -58,11 +56,17 @@ impl Spool {
         &self.key
     }
 
-    /// Puts a notice behind all others; on return it is on the disk.
-    pub fn append(&self, notice: &Notice) -> io::Result<()> {
+    /// Puts notices behind all others; on return they are on the disk.
+    pub fn append(&self, notices: &[&Notice]) -> io::Result<()> {
+        if notices.is_empty() {
+            return Ok(());
+        }
         let path = self.path("queue");
-        let mut line = serde_json::to_vec(notice)?;
-        line.push(b'\n');
+        let mut line = Vec::new();
+        for notice in notices {
+            serde_json::to_writer(&mut line, notice)?;
+            line.push(b'\n');
+        }
         let length = || fs::metadata(&path).map_or(0, |known| known.len());
         if length() + u64::try_from(line.len()).unwrap_or(u64::MAX) > BYTES_AT_MOST {
             self.drop_the_oldest()?;
@@ -144,8 +148,10 @@ impl Spool {
 
     /// How the route stands.
     pub fn standing(&self, label: String) -> Standing {
-        let Health { failing, dead, dropped, .. } = self.health();
+        let Health { failing, dropped, .. } = self.health();
         let waiting = self.lines().ok().flatten().map_or(0, |lines| lines.split(b'\n').count());
+        // Who has looked at them removes the file.
+        let dead = File::open(self.path("dead")).map_or(0, |file| BufReader::new(file).split(b'\n').count());
         Standing { label, waiting, dead, dropped, failing }
     }
 

@@ -21,7 +21,7 @@ pub fn send(url: &Url, secret: Option<&str>, notice: &Notice, deadline: Deadline
         let signature = signature(secret, &body).map_err(|error| unable(&error))?;
         headers.push(("X-Certcast-Signature", format!("sha256={signature}")));
     }
-    http::post(Post { url, content_type: "application/json", body, headers }, deadline)
+    http::post(Post { url, content_type: "application/json", body, headers, is_secret: false }, deadline)
 }
 
 /// HMAC-SHA256 of the body (RFC 2104), in hexadecimal digits.

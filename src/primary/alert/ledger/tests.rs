@@ -1,111 +1,146 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::model::config::Event;
-use crate::primary::alert::notice::{Kind, Subject};
+use crate::primary::alert::notice::Kind;
 
 fn at(minutes: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
 }
 
-fn seen(event: Option<Event>) -> Observation {
+fn seen_as(event: Option<Event>, severity: Severity) -> Observation {
     let subject = Subject { kind: Kind::Delivery, node: "web2".parse().unwrap(), lineage: "www".into() };
-    let severity = if event == Some(Event::Stuck) { Severity::Critical } else { Severity::Warning };
-    let trouble = event.map(|event| Trouble {
-        event,
-        severity,
-        step: None,
-        cause: "why".into(),
-        days_left: None,
-        next: "next".into(),
-        command: "do".into(),
-    });
+    let (step, days_left) = (None, None);
+    let (cause, next, command) = ("why".to_owned(), "next".to_owned(), "do".to_owned());
+    let trouble = event.map(|event| Trouble { event, severity, step, cause, days_left, next, command });
     Observation { subject, trouble, is_applied: false }
 }
 
-/// What is told of each of these, a minute after another.
-fn told(events: &[Option<Event>]) -> Vec<Option<Event>> {
-    let mut ledger = Ledger::default();
-    let minutes = (0..).map(at);
-    events
-        .iter()
-        .zip(minutes)
-        .map(|(event, now)| ledger.compare(&seen(*event), now).map(|notice| notice.event))
-        .collect()
+fn seen(event: Option<Event>) -> Observation {
+    seen_as(event, if event == Some(Event::Stuck) { Severity::Critical } else { Severity::Warning })
 }
+
+fn route(min_severity: Severity, events: &[Event]) -> Alert {
+    Alert {
+        route: Route::Slack,
+        secret: None,
+        events: events.to_vec(),
+        min_severity,
+        timeout: Duration::from_secs(10),
+        retries: 5,
+        remind: None,
+    }
+}
+
+/// What a route is told of an observation.
+fn tell(ledger: &mut Ledger, observation: &Observation, alert: &Alert, now: Timestamp) -> Option<Notice> {
+    ledger.compare(observation, "one", alert, now);
+    assert!(ledger.outbox.len() < 2);
+    ledger.outbox.pop().map(|(_, notice)| notice)
+}
+
+/// What is told of each of these, a minute after another.
+fn told(events: &[Option<Event>], alert: &Alert) -> Vec<Option<Event>> {
+    let mut ledger = Ledger::default();
+    let all = events.iter().zip((0..).map(at));
+    all.map(|(event, now)| tell(&mut ledger, &seen(*event), alert, now).map(|notice| notice.event)).collect()
+}
+
+const PENDING: Option<Event> = Some(Event::Pending);
+const STUCK: Option<Event> = Some(Event::Stuck);
+const END: Option<Event> = Some(Event::Recovered);
 
 #[test]
 fn a_change_is_told_once_and_so_is_its_end() {
-    let (pending, stuck) = (Some(Event::Pending), Some(Event::Stuck));
-    assert_eq!(told(&[None, pending, pending, None, None]), [None, pending, None, Some(Event::Recovered), None]);
-    assert_eq!(told(&[pending, stuck, stuck, None]), [pending, stuck, None, Some(Event::Recovered)]);
+    let all = route(Severity::Warning, &[]);
+    assert_eq!(told(&[None, PENDING, PENDING, None, None], &all), [None, PENDING, None, END, None]);
+    assert_eq!(told(&[PENDING, STUCK, STUCK, None], &all), [PENDING, STUCK, None, END]);
+}
+
+#[test]
+fn whoever_heard_of_a_trouble_hears_of_its_end_and_of_nothing_else() {
+    let critical = route(Severity::Critical, &[]);
+    assert_eq!(told(&[PENDING, STUCK, PENDING, PENDING, None], &critical), [None, STUCK, END, None, None]);
+    assert_eq!(told(&[PENDING, None, PENDING], &critical), [None; 3]);
+    let stuck = route(Severity::Warning, &[Event::Stuck, Event::Recovered]);
+    assert_eq!(told(&[PENDING, STUCK, PENDING, None], &stuck), [None, STUCK, END, None]);
+    let without_ends = route(Severity::Warning, &[Event::Pending]);
+    assert_eq!(told(&[PENDING, None, PENDING], &without_ends), [PENDING, None, PENDING]);
+}
+
+#[test]
+fn what_becomes_worse_is_told_though_it_is_the_same_event() {
+    let (all, mut ledger) = (route(Severity::Warning, &[]), Ledger::default());
+    let ends = |severity| seen_as(Some(Event::Expiring), severity);
+    tell(&mut ledger, &ends(Severity::Warning), &all, at(0)).unwrap();
+    let worse = tell(&mut ledger, &ends(Severity::Critical), &all, at(1)).unwrap();
+    assert_eq!((worse.severity, worse.before.unwrap().severity), (Severity::Critical, Severity::Warning));
+    let mut ledger = Ledger::default();
+    let critical = route(Severity::Critical, &[]);
+    assert!(tell(&mut ledger, &ends(Severity::Warning), &critical, at(0)).is_none());
+    assert!(tell(&mut ledger, &ends(Severity::Critical), &critical, at(1)).is_some());
 }
 
 #[test]
 fn a_change_tells_what_it_was_before_and_the_end_since_when() {
-    let mut ledger = Ledger::default();
-    let first = ledger.compare(&seen(Some(Event::Pending)), at(1)).unwrap();
-    let second = ledger.compare(&seen(Some(Event::Stuck)), at(2)).unwrap();
-    assert_eq!(
-        (second.over, second.severity_before, second.since),
-        (Some(Event::Pending), Some(Severity::Warning), at(1))
-    );
-    let third = ledger.compare(&seen(None), at(3)).unwrap();
-    assert_eq!((third.state, third.over, third.since), (0, Some(Event::Stuck), at(1)));
+    let (all, mut ledger) = (route(Severity::Warning, &[]), Ledger::default());
+    let first = tell(&mut ledger, &seen(PENDING), &all, at(1)).unwrap();
+    let second = tell(&mut ledger, &seen(STUCK), &all, at(2)).unwrap();
+    assert_eq!((second.before.as_ref().map(|before| before.event), second.since), (PENDING, at(1)));
+    let third = tell(&mut ledger, &seen(None), &all, at(3)).unwrap();
+    assert_eq!((third.state, third.before.as_ref().map(|before| before.event), third.since), (0, STUCK, at(1)));
     assert!(first.id != second.id && second.id != third.id && first.id != third.id);
 }
 
 #[test]
 fn a_peer_that_flaps_a_hundred_times_is_told_of_three_times_and_then_as_it_is() {
-    let mut ledger = Ledger::default();
+    let (all, mut ledger) = (route(Severity::Warning, &[]), Ledger::default());
     let seconds = |count: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10 * count);
     let mut count = 0;
-    for flap in 0..100 {
-        for (half, event) in [Some(Event::Pending), None].into_iter().enumerate() {
-            let now = seconds(2 * flap + i64::try_from(half).unwrap());
-            count += usize::from(ledger.compare(&seen(event), now).is_some());
-        }
+    for half in 0..200 {
+        let event = if half % 2 == 0 { PENDING } else { None };
+        count += usize::from(tell(&mut ledger, &seen(event), &all, seconds(half)).is_some());
     }
     assert_eq!(count, CHANGES_AT_MOST);
     // The last that was told is a trouble, and it is none: an hour after the first change that is told.
     let hour = SignedDuration::from_hours(1);
-    assert!(ledger.compare(&seen(None), seconds(0) + hour - SignedDuration::from_secs(1)).is_none());
-    let end = ledger.compare(&seen(None), seconds(0) + hour).unwrap();
-    assert_eq!(end.event, Event::Recovered);
-    assert!(ledger.compare(&seen(None), seconds(0) + hour + hour).is_none());
+    assert!(tell(&mut ledger, &seen(None), &all, seconds(0) + hour - SignedDuration::from_secs(1)).is_none());
+    assert_eq!(tell(&mut ledger, &seen(None), &all, seconds(0) + hour).unwrap().event, Event::Recovered);
+    assert!(tell(&mut ledger, &seen(None), &all, seconds(0) + hour + hour).is_none());
 }
 
 #[test]
 fn what_becomes_critical_is_told_however_often_it_changed() {
-    let pending = Some(Event::Pending);
-    let flaps = [pending, None, pending, None, pending, Some(Event::Stuck), Some(Event::Stuck)];
-    assert_eq!(told(&flaps)[3..], [None, None, Some(Event::Stuck), None]);
+    let flaps = [PENDING, None, PENDING, None, PENDING, STUCK, STUCK];
+    assert_eq!(told(&flaps, &route(Severity::Warning, &[]))[3..], [None, None, STUCK, None]);
 }
 
 #[test]
-fn a_lasting_trouble_is_told_again_to_whom_wants_that() {
-    let mut ledger = Ledger::default();
-    let (observation, hour) = (seen(Some(Event::Pending)), Duration::from_secs(3600));
-    ledger.compare(&observation, at(0));
-    ledger.note_told(&observation, "mail", at(0));
-    assert!(!ledger.is_due(&observation, "mail", hour, at(59)));
-    assert!(ledger.is_due(&observation, "mail", hour, at(60)) && ledger.is_due(&observation, "other", hour, at(60)));
-    let reminder = ledger.reminder(&observation, at(60)).unwrap();
-    assert!(reminder.is_reminder && reminder.title() == "web2: www: still pending", "{}", reminder.title());
-    ledger.note_told(&observation, "mail", at(60));
-    assert!(!ledger.is_due(&observation, "mail", hour, at(119)));
-    assert!(!ledger.is_due(&seen(None), "mail", hour, at(500)), "it is over");
+fn a_lasting_trouble_is_told_again_to_whom_wants_that_and_to_alertmanager() {
+    let mail = Alert { remind: Some(Duration::from_secs(3600)), ..route(Severity::Warning, &[]) };
+    let manager = Route::Alertmanager("http://127.0.0.1:9093".parse().unwrap());
+    let manager = Alert { route: manager, ..route(Severity::Warning, &[]) };
+    for alert in [&mail, &manager] {
+        let mut ledger = Ledger::default();
+        tell(&mut ledger, &seen(PENDING), alert, at(0)).unwrap();
+        assert!(tell(&mut ledger, &seen(PENDING), alert, at(59)).is_none());
+        let again = tell(&mut ledger, &seen(PENDING), alert, at(60)).unwrap();
+        assert!(again.is_reminder && again.title() == "web2: www: still pending", "{}", again.title());
+        assert!(tell(&mut ledger, &seen(PENDING), alert, at(119)).is_none());
+        assert_eq!(tell(&mut ledger, &seen(None), alert, at(120)).unwrap().event, Event::Recovered);
+    }
 }
 
 #[test]
-fn it_is_read_back_and_a_damaged_one_counts_as_none() {
-    let home = tempfile::tempdir().unwrap();
+fn it_is_read_back_with_its_outbox_and_a_damaged_one_counts_as_none() {
+    let (home, all) = (tempfile::tempdir().unwrap(), route(Severity::Warning, &[]));
     let mut ledger = Ledger::read(home.path()).unwrap();
-    ledger.compare(&seen(Some(Event::Pending)), at(0));
+    ledger.compare(&seen(PENDING), "one", &all, at(0));
     ledger.write(home.path(), at(0)).unwrap();
     let mut again = Ledger::read(home.path()).unwrap();
-    assert!(again.compare(&seen(Some(Event::Pending)), at(1)).is_none());
-    assert!(again.compare(&seen(None), at(2)).is_some());
+    assert_eq!((again.outbox.len(), again.troubled().len()), (1, 1));
+    again.outbox.clear();
+    assert!(tell(&mut again, &seen(PENDING), &all, at(1)).is_none());
+    assert!(tell(&mut again, &seen(None), &all, at(2)).is_some());
     again.write(home.path(), at(60 * 24 * 40)).unwrap();
     assert!(Ledger::read(home.path()).unwrap().entries.is_empty(), "it is well for a month");
     std::fs::write(home.path().join(FILE), "{\"entries\":").unwrap();

@@ -17,16 +17,16 @@ fn what_was_put_down_is_there_in_its_order_until_it_is_removed() {
     let home = tempfile::tempdir().unwrap();
     let spool = spool(home.path());
     assert_eq!((ids(&spool).len(), spool.standing("a".into()).waiting), (0, 0));
-    (0..5).for_each(|number| spool.append(&notice(number)).unwrap());
+    (0..5).for_each(|number| spool.append(&[&notice(number)]).unwrap());
     assert_eq!(ids(&spool), ["0", "1", "2", "3", "4"]);
     spool.remove_up_to("1").unwrap();
-    spool.append(&notice(5)).unwrap();
+    spool.append(&[&notice(5)]).unwrap();
     assert_eq!((ids(&spool), spool.standing("a".into()).waiting), (["2", "3", "4", "5"].map(str::to_owned).into(), 4));
     spool.remove_up_to("1").unwrap();
     assert_eq!(ids(&spool).len(), 4, "somebody else had removed it");
     spool.remove_up_to("5").unwrap();
     assert!(ids(&spool).is_empty() && fs::read_dir(home.path()).unwrap().next().is_none(), "nothing is left");
-    spool.append(&notice(6)).unwrap();
+    spool.append(&[&notice(6)]).unwrap();
     assert_eq!(ids(&spool), ["6"], "an old place counts for nothing in a new file");
 }
 
@@ -34,14 +34,14 @@ fn what_was_put_down_is_there_in_its_order_until_it_is_removed() {
 fn what_a_killed_run_left_of_a_line_loses_no_other_one() {
     let home = tempfile::tempdir().unwrap();
     let spool = spool(home.path());
-    spool.append(&notice(0)).unwrap();
+    spool.append(&[&notice(0)]).unwrap();
     let path = spool.path("queue");
     let whole = fs::read(&path).unwrap();
     // Without its end, but whole, it is as good as whole.
     for length in 0..whole.len() - 1 {
         fs::write(&path, [&whole[..], &whole[..length]].concat()).unwrap();
         assert_eq!(ids(&spool), ["0"], "{length}");
-        spool.append(&notice(1)).unwrap();
+        spool.append(&[&notice(1)]).unwrap();
         assert_eq!(ids(&spool), ["0", "1"], "{length}");
     }
 }
@@ -59,7 +59,7 @@ fn of_too_much_the_oldest_is_dropped_and_counted() {
         text.push(b'\n');
     }
     fs::write(spool.path("queue"), text).unwrap();
-    spool.append(&notice(7)).unwrap();
+    spool.append(&[&notice(7)]).unwrap();
     let (left, dropped) = (ids(&spool), usize::try_from(spool.health().dropped).unwrap());
     assert!(left.last().is_some_and(|last| last == "7") && dropped > many / 3, "{dropped} of {many}");
     assert_eq!(left.len() + dropped, many + 1);
@@ -69,7 +69,7 @@ fn of_too_much_the_oldest_is_dropped_and_counted() {
 fn what_is_put_aside_waits_no_more() {
     let home = tempfile::tempdir().unwrap();
     let spool = spool(home.path());
-    (0..2).for_each(|number| spool.append(&notice(number)).unwrap());
+    (0..2).for_each(|number| spool.append(&[&notice(number)]).unwrap());
     spool.bury(&notice(0)).unwrap();
     assert_eq!(ids(&spool), ["1"]);
     assert!(fs::read_to_string(spool.path("dead")).unwrap().contains("\"id\":\"0\""));
