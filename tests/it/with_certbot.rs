@@ -94,12 +94,18 @@ fn two_lineages_in_one_run_of_certbot_are_two_rounds() {
             certonly(&lab, which, &[name]).ok();
         }
         let logins = lab["web2"].logins();
-        lab.primary().certbot(which).args(RENEW).run().ok();
+        let said = lab.primary().certbot(which).args(RENEW).run().ok();
+        assert!(!format!("{said}").contains("reported error"), "{said}");
         for name in both {
             assert_eq!(lab["web2"].installed_leaf(name), lab.primary().installed_leaf(name));
             assert!(lab["web2"].exists(&format!("/etc/letsencrypt/archive/{name}/cert2.pem")));
         }
-        assert_eq!(lab["web2"].logins(), logins + 6, "auth, cleanup and deploy, twice");
+        assert_eq!(
+            lab["web2"].logins(),
+            logins + 6,
+            "auth, cleanup and deploy, twice: {said}\n{}",
+            lab["web2"].sshd_log()
+        );
         no_token_is_left(&lab);
     }
 }
