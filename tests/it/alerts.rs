@@ -464,3 +464,20 @@ fn a_certificate_that_ends_and_a_route_that_fails_are_told_by_the_others() {
         heard(primary, "/hook").into_iter().map(|(state, event, _)| format!("{state} {event}")).collect();
     assert_eq!(told, ["1 expiring", "1 route-failing", "0 recovered"]);
 }
+
+#[test]
+fn what_could_not_be_put_into_a_routes_spool_is_told_by_the_next_run() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let primary = lab.primary();
+    let _receiver = receiver(primary);
+    configure(primary, &format!("{WEBHOOK}min_severity = \"info\"\n"));
+    // As if it were killed between the ledger and the spool.
+    primary.mkdir("/var/lib/certcast/alerts/webhook-1.queue");
+    lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).ok().silent();
+    assert!(heard(primary, "/hook").is_empty());
+    primary.run(["rmdir", "/var/lib/certcast/alerts/webhook-1.queue"]).ok();
+    lab.resync(&[]).ok();
+    let nodes: Vec<_> = heard(primary, "/hook").into_iter().map(|(_, event, node)| format!("{event} {node}")).collect();
+    assert_eq!(nodes, ["applied web1", "applied web2"]);
+}

@@ -149,9 +149,10 @@ impl Spool {
     /// How the route stands.
     pub fn standing(&self, label: String) -> Standing {
         let Health { failing, dropped, .. } = self.health();
-        let waiting = self.lines().ok().flatten().map_or(0, |lines| lines.split(b'\n').count());
+        let waiting = self.lines().ok().flatten().map_or(0, |lines| lines.split(b'\n').map_while(Result::ok).count());
         // Who has looked at them removes the file.
-        let dead = File::open(self.path("dead")).map_or(0, |file| BufReader::new(file).split(b'\n').count());
+        let dead = File::open(self.path("dead"))
+            .map_or(0, |file| BufReader::new(file).split(b'\n').map_while(Result::ok).count());
         Standing { label, waiting, dead, dropped, failing }
     }
 
