@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Finished, Host, Lab, Running, Validity, until};
+use crate::lab::{Certbot, Finished, Host, Lab, Running, Validity, until};
 
 const NAME: &str = "www.site.test";
 /// A receiver that takes what the documentation of each service wants and nothing else; a line of JSON each in /root/heard.
@@ -480,4 +480,31 @@ fn what_could_not_be_put_into_a_routes_spool_is_told_by_the_next_run() {
     lab.resync(&[]).ok();
     let nodes: Vec<_> = heard(primary, "/hook").into_iter().map(|(_, event, node)| format!("{event} {node}")).collect();
     assert_eq!(nodes, ["applied web1", "applied web2"]);
+}
+
+#[test]
+fn certbot_renews_while_a_peer_is_off_and_there_is_one_alert_and_one_recovery() {
+    let lab = Lab::raise().hosts(2).with_ca().up();
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    // Whoever is off for days is taken out of DNS: the CA does not ask there.
+    lab.point_both(NAME, &["web1"]);
+    primary.set("challenge.require", "reachable");
+    let _receiver = receiver(primary);
+    configure(primary, WEBHOOK);
+    crate::with_certbot::certonly(&lab, Certbot::Debian, &[NAME]).ok();
+    for host in lab.hosts() {
+        host.serve(NAME, &[NAME]);
+    }
+    let before = peer.installed_leaf(NAME);
+    primary.set("deploy.budget", "6s");
+    primary.set("challenge.budget", "9s");
+    peer.stop_sshd();
+    primary.certbot(Certbot::Debian).args(crate::with_certbot::RENEW).run().ok();
+    lab.resync(&[]).exits(3);
+    assert_eq!(heard(primary, "/hook"), [(1, "pending".to_owned(), "web2".to_owned())]);
+    peer.start_sshd();
+    lab.resync(&[]).ok();
+    lab.resync(&[]).ok();
+    assert_eq!(states(primary, "/hook"), [1, 0], "{:?}", heard(primary, "/hook"));
+    assert!(peer.installed_leaf(NAME) != before && peer.installed_leaf(NAME) == primary.installed_leaf(NAME));
 }

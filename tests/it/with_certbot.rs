@@ -4,7 +4,7 @@ use crate::lab::{Certbot, Finished, Host, Lab, until};
 use crate::story::{HOOKS, domains, no_token_is_left};
 
 const NAME: &str = "www.site.test";
-const RENEW: [&str; 3] = ["renew", "--force-renewal", "--no-random-sleep-on-renew"];
+pub const RENEW: [&str; 3] = ["renew", "--force-renewal", "--no-random-sleep-on-renew"];
 
 fn three_servers_and_a_ca(names: &[&str]) -> Lab {
     three_servers(Lab::raise().hosts(3).with_ca().up(), names)
@@ -16,7 +16,7 @@ fn three_servers(lab: Lab, names: &[&str]) -> Lab {
     lab
 }
 
-fn certonly(lab: &Lab, which: Certbot, names: &[&str]) -> Finished {
+pub fn certonly(lab: &Lab, which: Certbot, names: &[&str]) -> Finished {
     lab.primary().certbot(which).args(HOOKS).args(domains(names)).run()
 }
 
