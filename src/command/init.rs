@@ -14,7 +14,7 @@ use crate::model::exit_code::ExitCode;
 use crate::model::names::Identifier;
 use crate::model::pasteable::pasteable;
 use crate::peer::found;
-use crate::primary::{own_key, own_program};
+use crate::primary::{own_key, own_program, renewal_conf};
 
 /// Writes a configuration and makes a key, where there is none, and says what comes next. Done twice, the second time
 /// changes nothing.
@@ -73,7 +73,7 @@ fn say_what_comes_next(config: &Config, config_path: &Path, names: &[Identifier]
     }
     report::line(&format!("  certcast rehearse {}", pasteable(&names)));
     let lineage = names.first().map_or("", String::as_str);
-    if found::is_there(&config.node.letsencrypt.join("renewal").join(format!("{lineage}.conf")))? {
+    if found::is_there(&renewal_conf::path(&config.node.letsencrypt, lineage))? {
         // certbot would offer to keep what it has, and then keeps its way of renewal too.
         report::line(&format!("  {}", pasteable(&["certcast", "init", "--install-hooks", lineage])));
         report::line(&format!("  {}", pasteable(&["certcast", "resync", lineage])));

@@ -75,16 +75,15 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let progress = Progress::new();
     let deliveries = courier.deliver(&lineages, peers, &progress)?;
     drop(progress);
+    let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     if !arguments.wishes.dry_run {
         observations.extend(deliveries.iter().filter_map(observation::of_delivery));
-        alert::note(config, &observations);
-        let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
-        alert::end_what_is_gone(config, |subject| is_gone(config, fleet, &present, subject));
+        alert::note_all(config, &observations, |subject| is_gone(config, fleet, &present, subject));
     }
     let code = report::exit_code(&deliveries, !unfit.is_empty());
     print(&deliveries, arguments, code)?;
     if arguments.lineages.is_empty() {
-        say_what_is_left_over(config, peers, arguments)?;
+        say_what_is_left_over(config, &present, peers, arguments)?;
     }
     Ok(code)
 }
@@ -123,9 +122,13 @@ fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<
 }
 
 /// No failure, and nothing that a run could mend: whether a service there still uses it only a person knows.
-fn say_what_is_left_over(config: &Config, peers: &[&Member], arguments: &Resync) -> Result<(), Failure> {
-    let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
-    for Leftover { node, lineage } in leftover::find(config, &present, peers, arguments.wishes.dry_run)? {
+fn say_what_is_left_over(
+    config: &Config,
+    present: &[LineageName],
+    peers: &[&Member],
+    arguments: &Resync,
+) -> Result<(), Failure> {
+    for Leftover { node, lineage } in leftover::find(config, present, peers, arguments.wishes.dry_run)? {
         let trees = ["live", "archive"].map(|directory| format!("{directory}/{lineage}"));
         let text = format!(
             "{node}  {lineage}  kept: certbot no longer has it here, and nothing is removed unasked; once no service on \

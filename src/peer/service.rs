@@ -52,7 +52,7 @@ pub fn is_ill(service: &Service) -> bool {
     match Run::new(&service.test, Deadline::after(service.timeout)).run() {
         Ok(finished) => !finished.status.success(),
         Err(RunError::Io { source, .. }) => !is_passing(&source),
-        Err(RunError::NotFound { .. } | RunError::Deadline { .. }) => true,
+        Err(RunError::NotFound { .. } | RunError::Deadline { .. } | RunError::Failed { .. }) => true,
     }
 }
 

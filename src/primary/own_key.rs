@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::model::config::{Config, Transport};
 use crate::model::deadline::Deadline;
-use crate::model::pasteable::pasteable;
 use crate::model::public_key::PublicKey;
 use crate::sys::bounded;
 use crate::sys::process::Run;
@@ -45,9 +44,6 @@ pub fn public(identity: &Path) -> Result<PublicKey> {
 /// Asked whether to write over a file that is there, it reads the end of its input, and leaves it.
 fn keygen(words: &[&str]) -> Result<String> {
     let argv: Vec<String> = ["ssh-keygen"].iter().chain(words).map(|&word| word.to_owned()).collect();
-    let finished = Run::new(&argv, Deadline::after(KEYGEN)).run()?;
-    if !finished.status.success() {
-        bail!("`{}` failed: {}", pasteable(&argv), finished.output.trim());
-    }
+    let finished = Run::new(&argv, Deadline::after(KEYGEN)).succeed()?;
     Ok(String::from_utf8_lossy(&finished.raw).into_owned())
 }

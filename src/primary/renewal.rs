@@ -26,7 +26,7 @@ pub struct Renewal {
 
 /// What certbot's configuration says; one that cannot be read is a finding.
 pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
-    let path = letsencrypt.join("renewal").join(format!("{lineage}.conf"));
+    let path = renewal_conf::path(letsencrypt, lineage.as_str());
     let text = match bounded::read_bounded(&path, FILE_AT_MOST) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) => {
@@ -59,7 +59,7 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
 
 /// That a lineage's renewals call certcast, which does not roll it out.
 pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
-    let path = letsencrypt.join("renewal").join(format!("{lineage}.conf"));
+    let path = renewal_conf::path(letsencrypt, lineage.as_str());
     let text = bounded::read_bounded(&path, FILE_AT_MOST).ok()?;
     let text = String::from_utf8_lossy(&text);
     let calls = renewal_conf::value(&text, "renew_hook").is_some_and(|hook| hook_call::is_call(hook, "deploy"));

@@ -1,6 +1,8 @@
 //! certbot's `renewal/NAME.conf`, with certcast's hooks in place of what was there (certbot 2.1, `_internal/storage.py`: a
 //! `ConfigObj` file whose section `renewalparams` holds what the command line had).
 
+use std::path::{Path, PathBuf};
+
 use crate::primary::hook_call;
 
 /// What makes certbot call a program, as certbot itself notes it.
@@ -18,6 +20,11 @@ fn wanted(program: &str) -> [(&'static str, String); 6] {
 /// What belongs to another way of validation, and is noted for nothing then.
 const DROPPED: [&str; 1] = ["webroot_path"];
 const SECTION: &str = "[renewalparams]";
+
+/// Where certbot has a lineage's.
+pub fn path(letsencrypt: &Path, lineage: &str) -> PathBuf {
+    letsencrypt.join("renewal").join(format!("{lineage}.conf"))
+}
 
 /// How a file stands to the hooks.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,9 +9,11 @@
 //!
 //! If *we* are killed, the program runs on: its callers are made for that.
 
+use self::tail::Tail;
 use super::ready::ready;
 use crate::model::deadline::Deadline;
 use crate::model::escape::escaped;
+use crate::model::pasteable::pasteable;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, killpg};
@@ -26,6 +28,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -85,6 +88,14 @@ pub enum RunError {
         /// How long it was given.
         took: Duration,
     },
+    /// It ended by itself, and not well: only where it was to succeed.
+    #[error("`{command}` failed: {output}")]
+    Failed {
+        /// What was run, as a person can paste it.
+        command: String,
+        /// The end of what it had written.
+        output: String,
+    },
     /// It could not be started or watched.
     #[error("{program}: cannot be run")]
     Io {
@@ -119,12 +130,21 @@ impl<'a> Run<'a> {
         match self.start_and_watch() {
             Ok((Some(status), mut tail)) => {
                 let output = tail.text();
-                Ok(Finished { status, output, raw: tail.kept, took: begun.elapsed() })
+                Ok(Finished { status, output, raw: tail.kept(), took: begun.elapsed() })
             }
             Ok((None, mut output)) => Err(RunError::Deadline { program, output: output.text(), took: begun.elapsed() }),
             Err(source) if source.kind() == io::ErrorKind::NotFound => Err(RunError::NotFound { program }),
             Err(source) => Err(RunError::Io { program, source }),
         }
+    }
+
+    /// The same, where one that ends otherwise than well is an error.
+    pub fn succeed(&self) -> Result<Finished, RunError> {
+        let finished = self.run()?;
+        if finished.status.success() {
+            return Ok(finished);
+        }
+        Err(RunError::Failed { command: pasteable(self.argv), output: finished.output.trim().to_owned() })
     }
 
     fn start_and_watch(&self) -> io::Result<(Option<ExitStatus>, Tail)> {
@@ -286,42 +306,5 @@ impl Watch {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-}
-
-/// The last bytes of a stream.
-struct Tail {
-    cap: usize,
-    kept: Vec<u8>,
-    dropped: usize,
-}
-
-impl Tail {
-    fn new(cap: usize) -> Self {
-        Tail { cap, kept: Vec::new(), dropped: 0 }
-    }
-
-    fn push(&mut self, chunk: &[u8]) {
-        self.kept.extend_from_slice(chunk);
-        // Twice the cap before it is cut, so that a flood does not move every byte each time.
-        if self.kept.len() > self.cap.saturating_mul(2) {
-            self.cut();
-        }
-    }
-
-    fn cut(&mut self) {
-        let surplus = self.kept.len().saturating_sub(self.cap);
-        self.kept.drain(..surplus);
-        self.dropped += surplus;
-    }
-
-    fn text(&mut self) -> String {
-        self.cut();
-        let mut lines = Vec::new();
-        if self.dropped > 0 {
-            lines.push(format!("… ({} bytes before this are dropped)", self.dropped));
-        }
-        lines.extend(String::from_utf8_lossy(&self.kept).lines().map(escaped));
-        lines.join("\n")
     }
 }

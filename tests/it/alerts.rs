@@ -135,11 +135,19 @@ fn alert_test(primary: &Host) -> Finished {
     primary.run(["certcast", "alert", "test"])
 }
 
+/// Debian's `InfluxDB`, with more in its configuration.
+fn influx(primary: &Host, more: &str) -> Running {
+    let usual = "bind-address = \"127.0.0.1:8088\"\n[meta]\ndir = \"/root/i/m\"\n[data]\ndir = \"/root/i/d\"\nwal-dir = \"/root/i/w\"\n[http]\nbind-address = \"127.0.0.1:8086\"\n";
+    primary.write("/root/influx.conf", format!("{usual}{more}"));
+    let influx = primary.spawn(["influxd", "-config", "/root/influx.conf"]);
+    primary.await_listener(8086);
+    influx
+}
+
 /// Debian's `InfluxDB`, Alertmanager, and an SMTP server that takes nothing without TLS, on the primary.
 fn daemons(lab: &Lab) -> Vec<Running> {
     let primary = lab.primary();
-    primary.write("/root/influx.conf", "bind-address = \"127.0.0.1:8088\"\n[meta]\ndir = \"/root/i/m\"\n[data]\ndir = \"/root/i/d\"\nwal-dir = \"/root/i/w\"\n[http]\nbind-address = \"127.0.0.1:8086\"\n");
-    let influx = primary.spawn(["influxd", "-config", "/root/influx.conf"]);
+    let influx = influx(primary, "");
     primary.write("/root/am.yml", "route:\n  receiver: none\nreceivers:\n- name: none\n");
     let manager = primary.spawn([
         "prometheus-alertmanager",
@@ -168,7 +176,7 @@ fn daemons(lab: &Lab) -> Vec<Running> {
         "aiosmtpd.handlers.Mailbox",
         "/root/mail",
     ]);
-    for port in [8086, 9093, 2525] {
+    for port in [9093, 2525] {
         primary.await_listener(port);
     }
     vec![influx, manager, smtp]
@@ -376,9 +384,10 @@ fn ten_thousand_that_wait_slow_no_hook_and_arrive_in_their_order() {
 fn points_go_by_udp_and_by_a_unix_socket_too() {
     let (lab, _) = Lab::serving(1, NAME);
     let primary = lab.primary();
-    primary.write("/root/influx.conf", "bind-address = \"127.0.0.1:8088\"\n[meta]\ndir = \"/root/i/m\"\n[data]\ndir = \"/root/i/d\"\nwal-dir = \"/root/i/w\"\n[http]\nbind-address = \"127.0.0.1:8086\"\n[[udp]]\nenabled = true\nbind-address = \"127.0.0.1:8089\"\ndatabase = \"udp\"\nbatch-size = 1\n");
-    let influx = primary.spawn(["influxd", "-config", "/root/influx.conf"]);
-    primary.await_listener(8086);
+    let influx = influx(
+        primary,
+        "[[udp]]\nenabled = true\nbind-address = \"127.0.0.1:8089\"\ndatabase = \"udp\"\nbatch-size = 1\n",
+    );
     let listen = "import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if KIND == 'd' else socket.SOCK_STREAM); s.bind('/root/' + KIND)\nif KIND == 's': s.listen(1); s = s.accept()[0]\nopen('/root/got-' + KIND, 'wb').write(s.recv(65536))";
     let listeners: Vec<_> = ["d", "s"]
         .iter()
@@ -507,4 +516,20 @@ fn certbot_renews_while_a_peer_is_off_and_there_is_one_alert_and_one_recovery() 
     lab.resync(&[]).ok();
     assert_eq!(states(primary, "/hook"), [1, 0], "{:?}", heard(primary, "/hook"));
     assert!(peer.installed_leaf(NAME) != before && peer.installed_leaf(NAME) == primary.installed_leaf(NAME));
+}
+
+#[test]
+fn with_a_peer_that_is_there_no_more_its_trouble_is_over() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let primary = lab.primary();
+    let _receiver = receiver(primary);
+    configure(primary, WEBHOOK);
+    primary.set("deploy.budget", "6s");
+    lab["web2"].stop_sshd();
+    lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).exits(3);
+    assert_eq!(states(primary, "/hook"), [1]);
+    primary.run(["certcast", "peer", "remove", "--gone", "web2"]).exits(0);
+    lab.resync(&[]).ok();
+    assert_eq!(states(primary, "/hook"), [1, 0], "{:?}", heard(primary, "/hook"));
 }

@@ -12,7 +12,6 @@ use crate::model::config::Config;
 use crate::model::deadline::Deadline;
 use crate::model::escape::escaped;
 use crate::model::names::{Identifier, LineageName};
-use crate::model::pasteable::pasteable;
 use crate::primary::own_program;
 use crate::primary::renewal_conf::{self, Hooks};
 use crate::sys::atomic::{self, Attributes};
@@ -29,7 +28,7 @@ const DRY_RUN: Duration = Duration::from_secs(900);
 pub fn install(config: &Config, config_path: &Path, lineage: &LineageName) -> Result<()> {
     let call = own_program::call(config_path)?;
     let tree = &config.node.letsencrypt;
-    let path = tree.join("renewal").join(format!("{lineage}.conf"));
+    let path = renewal_conf::path(tree, lineage.as_str());
     let old = match bounded::read_bounded(&path, FILE_AT_MOST) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             bail!("certbot has no {}: `certbot certificates` shows what it has", path.display())
@@ -117,9 +116,5 @@ fn try_renewal(tree: &Path, lineage: &LineageName) -> Result<()> {
         "--no-random-sleep-on-renew",
     ];
     let argv = words.map(str::to_owned);
-    let finished = Run::new(&argv, Deadline::after(DRY_RUN)).run()?;
-    if !finished.status.success() {
-        bail!("`{}` failed: {}", pasteable(&argv), finished.output.trim());
-    }
-    Ok(())
+    Ok(Run::new(&argv, Deadline::after(DRY_RUN)).succeed().map(drop)?)
 }

@@ -35,10 +35,10 @@ fn alerts(notice: &Notice) -> Vec<Value> {
     let ends = |event, severity| alert(notice, event, severity, over);
     let before = notice.before.as_ref().map(|before| ends(before.event, before.severity));
     match (notice.state, before) {
-        (0, before) => vec![before.unwrap_or_else(|| ends(notice.event, notice.severity))],
+        (0, before) => vec![before.unwrap_or_else(|| ends(notice.trouble.event, notice.trouble.severity))],
         (_, before) => {
             let far = notice.time.saturating_add(FAR).unwrap_or(Timestamp::MAX);
-            before.into_iter().chain([alert(notice, notice.event, notice.severity, far)]).collect()
+            before.into_iter().chain([alert(notice, notice.trouble.event, notice.trouble.severity, far)]).collect()
         }
     }
 }
@@ -53,7 +53,7 @@ fn alert(notice: &Notice, event: Event, severity: Severity, ends: Timestamp) -> 
             "kind": subject.kind.word(),
             "severity": severity_word(severity),
         },
-        "annotations": { "summary": notice.title(), "description": notice.text(), "command": notice.command },
+        "annotations": { "summary": notice.title(), "description": notice.text(), "command": notice.trouble.command },
         "startsAt": notice.since.to_string(),
         "endsAt": ends.to_string(),
     })

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use reqwest::Url;
 
 use super::http::{self, Post};
-use super::notice::{Notice, severity_word, word};
+use super::notice::{Notice, Trouble, severity_word, word};
 use super::route::SendError;
 use crate::model::config::Event;
 use crate::model::deadline::Deadline;
@@ -70,8 +70,11 @@ fn over_unix(url: &Url, lines: &[String], deadline: Deadline) -> Result<(), Send
 /// The tags are the same for a trouble and its end, so that both are one series; a trouble that came up at another step is
 /// another series, and the former one ends.
 fn points(notice: &Notice) -> Vec<String> {
-    let former = notice.before.as_ref().filter(|before| notice.state == 1 && before.step != notice.step);
-    let end = former.map(|before| Notice { state: 0, step: before.step, event: Event::Recovered, ..notice.clone() });
+    let former = notice.before.as_ref().filter(|before| notice.state == 1 && before.step != notice.trouble.step);
+    let end = former.map(|before| {
+        let trouble = Trouble { step: before.step, event: Event::Recovered, ..notice.trouble.clone() };
+        Notice { state: 0, trouble, ..notice.clone() }
+    });
     end.iter().chain([notice]).map(line).collect()
 }
 
@@ -83,18 +86,18 @@ fn line(notice: &Notice) -> String {
         tag(subject.node.as_str()),
         tag(&subject.lineage)
     );
-    if let Some(step) = notice.step {
+    if let Some(step) = notice.trouble.step {
         _ = write!(line, ",step={step}");
     }
     _ = write!(
         line,
         " state={}i,event=\"{}\",severity=\"{}\",cause=\"{}\"",
         notice.state,
-        word(notice.event),
-        severity_word(notice.severity),
-        field(&notice.cause)
+        word(notice.trouble.event),
+        severity_word(notice.trouble.severity),
+        field(&notice.trouble.cause)
     );
-    if let Some(days) = notice.days_left {
+    if let Some(days) = notice.trouble.days_left {
         _ = write!(line, ",days_left={days}i");
     }
     _ = writeln!(line, " {}", notice.time.as_nanosecond());

@@ -61,24 +61,20 @@ pub struct Standing {
 ///
 /// Under the lock of what was observed, so that of two runs the later one has the last word.
 pub fn note(config: &Config, observations: &[Observation]) {
-    if config.alerts.is_empty() {
-        return;
-    }
-    if let Err(error) = put_down(config, |_| observations.to_vec()) {
-        tracing::error!("an alert is lost: {error}");
-    }
+    note_all(config, observations, |_| false);
 }
 
-/// Puts down that it is over with all that is there no more: nobody will see its end.
-pub fn end_what_is_gone(config: &Config, is_gone: impl Fn(&Subject) -> bool) {
+/// The same, and that it is over with what is there no more: nobody will see its end.
+pub fn note_all(config: &Config, observations: &[Observation], is_gone: impl Fn(&Subject) -> bool) {
     if config.alerts.is_empty() {
         return;
     }
-    let ends = |ledger: &Ledger| {
+    let seen = |ledger: &Ledger| {
         let gone = ledger.troubled().into_iter().filter(|subject| is_gone(subject));
-        gone.map(|subject| Observation { subject, trouble: None, is_applied: false }).collect()
+        let ends = gone.map(|subject| Observation { subject, trouble: None, is_applied: false });
+        observations.iter().cloned().chain(ends).collect()
     };
-    if let Err(error) = put_down(config, ends) {
+    if let Err(error) = put_down(config, seen) {
         tracing::error!("an alert is lost: {error}");
     }
 }

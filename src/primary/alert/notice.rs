@@ -91,12 +91,11 @@ pub struct Notice {
     pub time: Timestamp,
     /// 1 while something is wrong, 0 when it is over, or was none.
     pub state: u8,
-    /// What it is.
-    pub event: Event,
+    /// What is wrong, or was; with `recovered` as its event when it is over.
+    #[serde(flatten)]
+    pub trouble: Trouble,
     /// With `recovered`: what is over. With a change: what it was before.
     pub before: Option<Trouble>,
-    /// How bad it is, or was.
-    pub severity: Severity,
     /// Of what.
     #[serde(flatten)]
     pub subject: Subject,
@@ -104,16 +103,6 @@ pub struct Notice {
     pub since: Timestamp,
     /// Whether it was told before.
     pub is_reminder: bool,
-    /// At which step of a transaction it came up.
-    pub step: Option<Step>,
-    /// Why.
-    pub cause: String,
-    /// Whole days until the certificate ends, where that is known.
-    pub days_left: Option<i64>,
-    /// What certcast does about it by itself.
-    pub next: String,
-    /// What a person can run.
-    pub command: String,
 }
 
 /// A receiver may take no more; the rest of a cause is in the log.
@@ -129,23 +118,18 @@ impl Notice {
             id: id(subject, trouble.event, 1, now),
             time: now,
             state: 1,
-            event: trouble.event,
+            trouble: Trouble { cause: escaped_up_to(&trouble.cause, CAUSE_AT_MOST), ..trouble.clone() },
             before: None,
-            severity: trouble.severity,
             subject: subject.clone(),
             since,
             is_reminder: false,
-            step: trouble.step,
-            cause: escaped_up_to(&trouble.cause, CAUSE_AT_MOST),
-            days_left: trouble.days_left,
-            next: trouble.next.clone(),
-            command: trouble.command.clone(),
         }
     }
 
     /// Of its end.
     pub fn of_the_end(subject: &Subject, trouble: &Trouble, since: Timestamp, now: Timestamp) -> Notice {
         let end = Trouble {
+            event: Event::Recovered,
             cause: String::new(),
             days_left: None,
             next: NOTHING.into(),
@@ -153,8 +137,7 @@ impl Notice {
             ..trouble.clone()
         };
         let id = id(subject, Event::Recovered, 0, now);
-        let before = Some(trouble.clone());
-        Notice { id, state: 0, event: Event::Recovered, before, ..Notice::of(subject, &end, since, now) }
+        Notice { id, state: 0, before: Some(trouble.clone()), ..Notice::of(subject, &end, since, now) }
     }
 
     /// That a node has a new certificate.
@@ -192,7 +175,7 @@ impl Notice {
     }
 
     fn brief(&self) -> String {
-        let cause: String = self.cause.chars().take(BRIEF).collect();
+        let cause: String = self.trouble.cause.chars().take(BRIEF).collect();
         if cause.is_empty() { self.title() } else { format!("{}: {cause}", self.title()) }
     }
 
@@ -203,9 +186,9 @@ impl Notice {
             return format!("{node}: this is a test");
         }
         let reminder = if self.is_reminder { "still " } else { "" };
-        match self.before.as_ref().filter(|_| self.event == Event::Recovered) {
+        match self.before.as_ref().filter(|_| self.trouble.event == Event::Recovered) {
             Some(over) => format!("{node}: {lineage}: over: {}", word(over.event)),
-            None => format!("{node}: {lineage}: {reminder}{}", word(self.event)),
+            None => format!("{node}: {lineage}: {reminder}{}", word(self.trouble.event)),
         }
     }
 
@@ -213,19 +196,19 @@ impl Notice {
     pub fn text(&self) -> String {
         let mut lines = vec![self.title()];
         let since = self.since;
-        if !self.cause.is_empty() {
-            lines.push(self.cause.clone());
+        if !self.trouble.cause.is_empty() {
+            lines.push(self.trouble.cause.clone());
         }
-        if self.event == Event::Recovered && self.before.is_some() {
+        if self.trouble.event == Event::Recovered && self.before.is_some() {
             lines.push(format!("It lasted from {since:.0} to {:.0}.", self.time));
         } else if self.state == 1 {
-            lines.push(format!("Since {since:.0}. What happens next: {}.", self.next));
+            lines.push(format!("Since {since:.0}. What happens next: {}.", self.trouble.next));
         }
-        if let Some(days) = self.days_left {
+        if let Some(days) = self.trouble.days_left {
             lines.push(format!("Days left: {days}."));
         }
-        if !self.command.is_empty() {
-            lines.push(format!("To do: {}", self.command));
+        if !self.trouble.command.is_empty() {
+            lines.push(format!("To do: {}", self.trouble.command));
         }
         lines.join("\n")
     }

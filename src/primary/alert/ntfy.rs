@@ -13,7 +13,7 @@ const CHARACTERS_AT_MOST: usize = 1000;
 
 /// Some in one message, as urgent as the worst of them.
 pub fn send(url: &Url, secret: Option<&str>, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
-    let worst = notices.iter().filter(|notice| notice.state == 1).map(|notice| notice.severity).max();
+    let worst = notices.iter().filter(|notice| notice.state == 1).map(|notice| notice.trouble.severity).max();
     let (priority, tag) = match worst {
         Some(Severity::Critical) => ("5", "rotating_light"),
         Some(Severity::Warning) => ("4", "warning"),

@@ -14,7 +14,7 @@ const SUMMARY_AT_MOST: usize = 1024;
 
 /// Sends one. What is neither a trouble nor its end is no incident.
 pub fn send(url: &Url, secret: &str, notice: &Notice, deadline: Deadline) -> Result<(), SendError> {
-    let action = match (notice.state, notice.event) {
+    let action = match (notice.state, notice.trouble.event) {
         (1, _) => "trigger",
         (_, Event::Applied) => return Ok(()),
         _ => "resolve",
@@ -28,11 +28,11 @@ pub fn send(url: &Url, secret: &str, notice: &Notice, deadline: Deadline) -> Res
         "payload": {
             "summary": summary,
             "source": notice.subject.node,
-            "severity": severity_word(notice.severity),
+            "severity": severity_word(notice.trouble.severity),
             "timestamp": notice.time.to_string(),
             "component": notice.subject.lineage,
             "class": notice.subject.kind.word(),
-            "custom_details": { "text": notice.text(), "command": notice.command },
+            "custom_details": { "text": notice.text(), "command": notice.trouble.command },
         },
     });
     http::json(url, &body, false, deadline)

@@ -42,7 +42,7 @@ fn tell(ledger: &mut Ledger, observation: &Observation, alert: &Alert, now: Time
 fn told(events: &[Option<Event>], alert: &Alert) -> Vec<Option<Event>> {
     let mut ledger = Ledger::default();
     let all = events.iter().zip((0..).map(at));
-    all.map(|(event, now)| tell(&mut ledger, &seen(*event), alert, now).map(|notice| notice.event)).collect()
+    all.map(|(event, now)| tell(&mut ledger, &seen(*event), alert, now).map(|notice| notice.trouble.event)).collect()
 }
 
 const PENDING: Option<Event> = Some(Event::Pending);
@@ -73,7 +73,7 @@ fn what_becomes_worse_is_told_though_it_is_the_same_event() {
     let ends = |severity| seen_as(Some(Event::Expiring), severity);
     tell(&mut ledger, &ends(Severity::Warning), &all, at(0)).unwrap();
     let worse = tell(&mut ledger, &ends(Severity::Critical), &all, at(1)).unwrap();
-    assert_eq!((worse.severity, worse.before.unwrap().severity), (Severity::Critical, Severity::Warning));
+    assert_eq!((worse.trouble.severity, worse.before.unwrap().severity), (Severity::Critical, Severity::Warning));
     let mut ledger = Ledger::default();
     let critical = route(Severity::Critical, &[]);
     assert!(tell(&mut ledger, &ends(Severity::Warning), &critical, at(0)).is_none());
@@ -104,7 +104,7 @@ fn a_peer_that_flaps_a_hundred_times_is_told_of_three_times_and_then_as_it_is() 
     // The last that was told is a trouble, and it is none: an hour after the first change that is told.
     let hour = SignedDuration::from_hours(1);
     assert!(tell(&mut ledger, &seen(None), &all, seconds(0) + hour - SignedDuration::from_secs(1)).is_none());
-    assert_eq!(tell(&mut ledger, &seen(None), &all, seconds(0) + hour).unwrap().event, Event::Recovered);
+    assert_eq!(tell(&mut ledger, &seen(None), &all, seconds(0) + hour).unwrap().trouble.event, Event::Recovered);
     assert!(tell(&mut ledger, &seen(None), &all, seconds(0) + hour + hour).is_none());
 }
 
@@ -126,7 +126,7 @@ fn a_lasting_trouble_is_told_again_to_whom_wants_that_and_to_alertmanager() {
         let again = tell(&mut ledger, &seen(PENDING), alert, at(60)).unwrap();
         assert!(again.is_reminder && again.title() == "web2: www: still pending", "{}", again.title());
         assert!(tell(&mut ledger, &seen(PENDING), alert, at(119)).is_none());
-        assert_eq!(tell(&mut ledger, &seen(None), alert, at(120)).unwrap().event, Event::Recovered);
+        assert_eq!(tell(&mut ledger, &seen(None), alert, at(120)).unwrap().trouble.event, Event::Recovered);
     }
 }
 

@@ -50,7 +50,8 @@ fn what_a_killed_run_left_of_a_line_loses_no_other_one() {
 fn of_too_much_the_oldest_is_dropped_and_counted() {
     let home = tempfile::tempdir().unwrap();
     let spool = spool(home.path());
-    let long = Notice { cause: "x".repeat(60_000), ..notice(0) };
+    let mut long = notice(0);
+    long.trouble.cause = "x".repeat(60_000);
     let line = serde_json::to_vec(&long).unwrap().len() + 1;
     let many = usize::try_from(BYTES_AT_MOST).unwrap() / line + 1;
     let mut text = Vec::with_capacity(many * line);
