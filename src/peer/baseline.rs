@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::model::bundle::{Bundle, FILE_AT_MOST, Part};
 use crate::model::certificate::Leaf;
+use crate::model::config::Service;
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::names::LineageName;
@@ -16,8 +17,9 @@ use crate::peer::joined::Joined;
 use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::probe::Expectation;
+use crate::peer::service::{self, Unwilling};
+use crate::peer::settled;
 use crate::peer::state::Before;
-use crate::peer::{service, settled};
 use crate::sys::bounded;
 use crate::wire::message::Prepare;
 
@@ -26,10 +28,21 @@ use crate::wire::message::Prepare;
 pub struct Baseline {
     /// What `live/NAME` is.
     pub before: Before,
-    /// Whether the services' own tests pass.
-    pub tests_passed: bool,
+    /// What the services' own tests say.
+    pub tests: Tests,
     /// Where this lineage is served: there the new leaf must be served afterwards.
     pub expectations: Vec<Expectation>,
+}
+
+/// What the services' own tests say of this node as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tests {
+    /// They pass.
+    Passed,
+    /// They fail, and may do so for want of just this bundle.
+    Failed,
+    /// What is installed is whole, so they have to pass; the pre-flight will show it.
+    NotAsked,
 }
 
 /// The leaf that `live/NAME` names, in whatever layout; none where there is none. A disk that does not say is an error:
@@ -84,16 +97,26 @@ pub fn look(
             return Err(Halt(Outcome::Unchanged));
         }
     }
-    let tests = service::test(node.services());
-    if let Err(unwilling) = &tests {
-        // A configuration that names a certificate which is not there, or torn, fails for want of just this one.
-        if !lacks_a_whole_one(node, before, request)? {
-            let cause = format!("{} (before anything was changed)", unwilling.cause);
-            return Err(Halt::refused(Step::Baseline, cause));
+    let lacks = lacks_a_whole_one(node, before, request);
+    let is_whole = matches!(lacks, Ok(false)) && before != Before::Foreign;
+    let tests = if is_whole && node.joined_paths(&request.lineage).is_empty() {
+        Tests::NotAsked
+    } else {
+        match test(node.services()) {
+            Ok(()) => Tests::Passed,
+            // A configuration that names a certificate which is not there, or torn, fails for want of just this one.
+            Err(_) if lacks? => Tests::Failed,
+            Err(Unwilling { step, cause }) => return Err(Halt::refused(step, cause)),
         }
-    }
+    };
     let expectations = served.into_iter().map(|(place, _)| place).collect();
-    Ok(Baseline { before, tests_passed: tests.is_ok(), expectations })
+    Ok(Baseline { before, tests, expectations })
+}
+
+/// Whether the services' own tests pass, with nothing changed yet.
+pub fn test(services: &[Service]) -> Result<(), Unwilling> {
+    let not_ours = |unwilling: Unwilling| format!("{} (before anything was changed)", unwilling.cause);
+    service::test(services).map(drop).map_err(|why| Unwilling { step: Step::Baseline, cause: not_ours(why) })
 }
 
 /// On the own node certbot's links name the new version already: the one before it is what services may still show.

@@ -25,6 +25,10 @@ const MATCHES_IN_A_ROW: usize = 3;
 const PARALLEL: usize = 8;
 /// Between two rounds, so that a row of matches spans some time and not one moment.
 const PAUSE: Duration = Duration::from_millis(40);
+/// Before the next look at what is still the old one.
+const AGAIN: Duration = Duration::from_millis(20);
+/// Who has waited for long waits this part of it before the next look: looking has its price, for the service too.
+const PART: u32 = 16;
 /// A node with very many addresses is probed on these many of them.
 const ADDRESSES_AT_MOST: usize = 32;
 /// A certificate may have thousands of names; these many show what is served for it.
@@ -110,17 +114,18 @@ pub fn wait_for(
     row: Duration,
     deadline: Deadline,
 ) -> Result<(), (Expectation, Shown)> {
-    if expectations.is_empty() {
-        return Ok(());
-    }
+    let Some((first, rest)) = expectations.split_first() else { return Ok(()) };
     let client = Client::new();
+    let otherwise = |pair: &Expectation| match client.handshake(pair, deadline) {
+        Shown::Leaf(shown) if shown == leaf => None,
+        other => Some((pair.clone(), other)),
+    };
     let (mut matches, mut begun, mut seen) = (0, Instant::now(), None);
+    let waiting = Instant::now();
     loop {
-        let wrong = in_parallel(expectations, |pair| match client.handshake(pair, deadline) {
-            Shown::Leaf(shown) if shown == leaf => None,
-            other => Some((pair.clone(), other)),
-        });
-        match wrong.into_iter().flatten().next() {
+        let mut pause = PAUSE;
+        // While the first shows the old leaf still, the others need not be asked.
+        match otherwise(first).or_else(|| in_parallel(rest, otherwise).into_iter().flatten().next()) {
             None => {
                 if matches == 0 {
                     begun = Instant::now();
@@ -132,7 +137,8 @@ pub fn wait_for(
                 matches = 0;
                 // What the deadline cut short says less than what was seen before it.
                 let wrong = seen.filter(|_| deadline.has_passed()).unwrap_or(wrong);
-                if deadline.left() <= PAUSE {
+                pause = AGAIN.max(waiting.elapsed() / PART).min(deadline.left() / 2);
+                if deadline.left() <= AGAIN {
                     return Err(wrong);
                 }
                 seen = Some(wrong);
@@ -141,7 +147,7 @@ pub fn wait_for(
         if matches >= MATCHES_IN_A_ROW && begun.elapsed() >= row {
             return Ok(());
         }
-        thread::sleep(PAUSE);
+        thread::sleep(pause);
     }
 }
 

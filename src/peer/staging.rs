@@ -6,7 +6,7 @@ use crate::model::bundle::{Bundle, Part};
 use crate::model::certificate::Leaf;
 use crate::model::outcome::Step;
 use crate::peer::archive::{Archive, ArchiveError, Lacks};
-use crate::peer::baseline::Baseline;
+use crate::peer::baseline::{Baseline, Tests};
 use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
 use crate::peer::joined::Joined;
@@ -42,7 +42,7 @@ pub fn stage<'n>(
         writes: lacks.absent.clone(),
         joined: joined.iter().map(file).collect(),
         keep: request.keep.iter().copied().chain([request.number]).collect(),
-        tests_passed: baseline.tests_passed,
+        tests_passed: baseline.tests != Tests::Failed,
         digest: bundle.digest(),
         old_leaf: old.map(|leaf| leaf.digest),
         expectations: baseline.expectations,

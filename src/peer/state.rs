@@ -55,7 +55,8 @@ pub struct Intent {
     pub joined: Vec<JoinedFile>,
     /// The numbers to keep when this succeeds.
     pub keep: Vec<Number>,
-    /// Whether the services' own tests passed before. They may fail only for want of a first certificate.
+    /// Whether the services' own tests passed before, or have to: what was installed is whole. Where they have not passed, it
+    /// may be for want of a first certificate.
     pub tests_passed: bool,
     /// The bundle that it is to show.
     pub digest: Digest,

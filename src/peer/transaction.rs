@@ -7,7 +7,7 @@
 use crate::model::bundle::Bundle;
 use crate::model::deadline::Deadline;
 use crate::model::outcome::{Outcome, Step};
-use crate::peer::baseline::{self, Baseline};
+use crate::peer::baseline::{self, Baseline, Tests};
 use crate::peer::ending::Ending;
 use crate::peer::halt::Halt;
 use crate::peer::journal::Journal;
@@ -61,13 +61,17 @@ fn prepare_held<'n>(
     trust::check(node, request, grant, &bundle)?;
     let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
     if request.wishes.dry_run {
+        if baseline.tests == Tests::NotAsked {
+            baseline::test(node.services()).map_err(|Unwilling { step, cause }| Halt::refused(step, cause))?;
+        }
         return Ok(Prepared::Planned(plan(node, request, grant, &baseline)));
     }
+    let tests = baseline.tests;
     let ending = staging::stage(node, request, &bundle, old.as_ref(), baseline)?;
     let overlay = if ending.can_be_tried() { ending.overlay() } else { Vec::new() };
-    match preflight::run(node.services(), &overlay) {
+    match preflight::run(node.services(), &overlay, tests, deadline) {
         Ok(more) => notes.extend(more),
-        Err(unwilling) => return Err(ending.give_up(Step::PreFlight, &unwilling.cause)),
+        Err(Unwilling { step, cause }) => return Err(ending.give_up(step, &cause)),
     }
     Ok(Prepared::Waiting(Box::new(Transaction { _held: held, ending, bundle, notes })))
 }

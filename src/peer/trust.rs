@@ -6,6 +6,7 @@
 //!
 //! What cannot be looked at is taken for a step back, never for nothing.
 
+use std::cell::OnceCell;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,8 @@ use openssl::ssl::SslFiletype;
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
-use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509StoreContextRef};
+use openssl::x509::{X509, X509PurposeId, X509Ref, X509StoreContext};
+use openssl_probe::ProbeResult;
 
 use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part};
 use crate::model::claims::Claims;
@@ -28,6 +30,8 @@ use crate::sys::bounded;
 use crate::wire::message::Prepare;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+/// Several times what distributions have.
+const STORE_AT_MOST: u64 = 16 << 20;
 const MAYBE: &str = "(of a test CA? or are this node's ca-certificates too old?)";
 
 /// Ends here what would take trust from this node's visitors, unless this may be.
@@ -44,7 +48,7 @@ fn loss(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Resul
     if node.is_own() && settled::is(node.state(), &request.lineage, bundle.digest()) {
         return Ok(None);
     }
-    let Some(store) = Store::of_system()? else {
+    let Some(store) = Store::of_system() else {
         tracing::warn!("this node has no CA store (ca-certificates): what its visitors trust is not looked at");
         return Ok(None);
     };
@@ -171,38 +175,70 @@ fn told_last(node: &Node, request: &Prepare) -> io::Result<Option<(Number, Strin
 /// What the distribution's CA package keeps up to date, wherever this distribution has it.
 struct Store {
     path: PathBuf,
-    anchors: X509Store,
+    /// Where the same anchors may stand a file each, found by their subjects' hashes: only what is needed is read.
+    by_subject: Vec<PathBuf>,
+    whole: OnceCell<X509Store>,
 }
 
 impl Store {
     /// None where there is none.
-    fn of_system() -> Result<Option<Store>, String> {
-        let Some(path) = openssl_probe::probe().cert_file else { return Ok(None) };
-        let anchors = anchors(&path).map_err(|error| unusable(&path, &error))?;
-        Ok(Some(Store { path, anchors }))
+    fn of_system() -> Option<Store> {
+        let ProbeResult { cert_file, cert_dir } = openssl_probe::probe();
+        Some(Store { path: cert_file?, by_subject: cert_dir, whole: OnceCell::new() })
     }
 
     /// What is torn serves nobody, so nobody trusts it.
     fn trusts(&self, fullchain: &str) -> Result<bool, String> {
         let Ok(certificates) = X509::stack_from_pem(fullchain.as_bytes()) else { return Ok(false) };
-        let mut certificates = certificates.into_iter();
-        let Some(leaf) = certificates.next() else { return Ok(false) };
-        let mut verified = || -> Result<bool, ErrorStack> {
+        let Some((leaf, others)) = certificates.split_first() else { return Ok(false) };
+        let anchor = |anchors: &X509Store| -> Result<Option<X509>, ErrorStack> {
             let mut chain = Stack::new()?;
-            certificates.try_for_each(|certificate| chain.push(certificate))?;
-            X509StoreContext::new()?.init(&self.anchors, &leaf, &chain, X509StoreContextRef::verify_cert)
+            others.iter().try_for_each(|certificate| chain.push(certificate.clone()))?;
+            X509StoreContext::new()?.init(anchors, leaf, &chain, |context| {
+                let is_trusted = context.verify_cert()?;
+                Ok(context.chain().and_then(|chain| chain.iter().last()).filter(|_| is_trusted).map(X509Ref::to_owned))
+            })
         };
-        verified().map_err(|error| unusable(&self.path, &error))
+        let quick = self.by_subject().and_then(|anchors| anchor(&anchors));
+        if quick.is_ok_and(|anchor| anchor.is_some_and(|anchor| self.has(&anchor))) {
+            return Ok(true);
+        }
+        let found = self.whole().and_then(anchor).map_err(|error| unusable(&self.path, &error))?;
+        Ok(found.is_some())
+    }
+
+    /// Such a directory may be missing, and may have what somebody put there and the store has not: a no says nothing.
+    fn has(&self, anchor: &X509) -> bool {
+        let pem = anchor.to_pem().ok().and_then(|pem| String::from_utf8(pem).ok());
+        let text = bounded::read_bounded(&self.path, STORE_AT_MOST);
+        pem.zip(text.ok()).is_some_and(|(pem, text)| String::from_utf8_lossy(&text).contains(pem.trim_end()))
+    }
+
+    fn by_subject(&self) -> Result<X509Store, ErrorStack> {
+        let mut anchors = anchors()?;
+        let lookup = anchors.add_lookup(X509Lookup::hash_dir())?;
+        let mut directories = self.by_subject.iter().filter_map(|directory| directory.to_str());
+        directories.try_for_each(|directory| lookup.add_dir(directory, SslFiletype::PEM))?;
+        Ok(anchors.build())
+    }
+
+    /// More than a hundred certificates, of which reading takes ten milliseconds: once, and where it must be.
+    fn whole(&self) -> Result<&X509Store, ErrorStack> {
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole);
+        }
+        let mut anchors = anchors()?;
+        anchors.add_lookup(X509Lookup::file())?.load_cert_file(&self.path, SslFiletype::PEM)?;
+        Ok(self.whole.get_or_init(|| anchors.build()))
     }
 }
 
-fn anchors(file: &Path) -> Result<X509Store, ErrorStack> {
+fn anchors() -> Result<X509StoreBuilder, ErrorStack> {
     let mut store = X509StoreBuilder::new()?;
     // Dates are not the question: what has just expired was trusted, and dates of a new one are checked elsewhere.
     store.set_flags(X509VerifyFlags::NO_CHECK_TIME)?;
     store.set_purpose(X509PurposeId::SSL_SERVER)?;
-    store.add_lookup(X509Lookup::file())?.load_cert_file(file, SslFiletype::PEM)?;
-    Ok(store.build())
+    Ok(store)
 }
 
 fn unusable(store: &Path, error: &ErrorStack) -> String {
@@ -219,7 +255,27 @@ mod tests {
 
     use super::*;
     use crate::model::bundle::PemFiles;
+    use crate::model::bundle::tests::an_anchor;
     use crate::model::config::Config;
+
+    #[test]
+    fn an_anchor_is_looked_up_by_its_subject_and_counts_only_where_the_store_has_it() {
+        let home = tempfile::tempdir().unwrap();
+        let (known, dropped) = (an_anchor("known.example"), an_anchor("dropped.example"));
+        for pem in [&known, &dropped] {
+            let hash = X509::from_pem(pem.as_bytes()).unwrap().subject_name_hash();
+            fs::write(home.path().join(format!("{hash:08x}.0")), pem).unwrap();
+        }
+        let path = home.path().join("bundle.crt");
+        fs::write(&path, format!("{}\n# another\n{known}", an_anchor("other.example"))).unwrap();
+        let store = || Store { path: path.clone(), by_subject: vec![home.path().to_owned()], whole: OnceCell::new() };
+        let quick = store();
+        assert_eq!(quick.trusts(&known), Ok(true));
+        assert!(quick.whole.get().is_none(), "all of the store was read for one");
+        assert_eq!(store().trusts(&dropped), Ok(false));
+        let without = Store { by_subject: Vec::new(), ..store() };
+        assert_eq!((without.trusts(&known), without.trusts(&dropped)), (Ok(true), Ok(false)));
+    }
 
     #[test]
     fn a_chain_in_two_files_is_read_as_one_and_a_whole_one_is_taken_as_it_is() {
