@@ -1,10 +1,11 @@
 #!/bin/bash
 # One host: called in fresh network, mount, uts and ipc namespaces, it builds a machine of its own and then only holds it.
 #
-# usage: host.sh LAB NAME NUMBER [DIRECTORY…]     directories of the machine to show at the same place, read-only
+# usage: host.sh LAB NAME NUMBER WEB [DIRECTORY…]     WEB web hosts are there, from 1 on; directories of the machine to show
+#                                                     at the same place, read-only
 set -eu
-lab=$1 name=$2 number=$3
-shift 3
+lab=$1 name=$2 number=$3 web=$4
+shift 4
 
 read -r holder _ </proc/self/stat
 hex=$(printf %02x "$number")
@@ -22,8 +23,8 @@ echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_ra
 {
     printf '%s\n' 'link set lo up' 'link set eth0 up' "addr add 192.0.2.$number/24 dev eth0" \
         "addr add 2001:db8::$hex/64 dev eth0 nodad"
-    for neighbour in {1..64} {240..254}; do
-        [ "$neighbour" = "$number" ] && continue
+    for ((neighbour = 1; neighbour < 255; neighbour++)); do
+        ((neighbour != number && (neighbour <= web || neighbour >= 240))) || continue
         printf -v mac '02:00:00:00:00:%02x' "$neighbour"
         printf 'neigh add 192.0.2.%d lladdr %s dev eth0 nud permanent\n' "$neighbour" "$mac"
         printf 'neigh add 2001:db8::%x lladdr %s dev eth0 nud permanent\n' "$neighbour" "$mac"

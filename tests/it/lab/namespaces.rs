@@ -58,14 +58,14 @@ impl Namespaces {
         namespaces
     }
 
-    /// Orders hosts, all at once, and returns what holds each, in the order asked.
-    pub fn hosts(&mut self, wanted: &[(&str, u8)]) -> Vec<Pid> {
+    /// Orders hosts, all at once, of which so many from 1 on are web hosts, and returns what holds each, in the order asked.
+    pub fn hosts(&mut self, wanted: &[(&str, u8)], web: usize) -> Vec<Pid> {
         let shown: Vec<OsString> = shown().into_iter().map(PathBuf::into_os_string).collect();
         assert!(shown.iter().all(|path| !path.to_string_lossy().contains(char::is_whitespace)), "a blank in {shown:?}");
         let shown = shown.join(OsStr::new(" ")).into_string().unwrap();
         let orders = self.orders.as_mut().expect("open until dropped");
         for (name, number) in wanted {
-            writeln!(orders, "host {name} {number} {shown}").unwrap();
+            writeln!(orders, "host {name} {number} {web} {shown}").unwrap();
         }
         let mut up: Vec<(usize, Pid)> = wanted
             .iter()
@@ -124,9 +124,9 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The binary under test.
-pub fn certcast() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_certcast"))
+/// The binary under test; for benches another build of it.
+pub fn certcast() -> PathBuf {
+    std::env::var_os("CERTCAST_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_certcast").into(), PathBuf::from)
 }
 
 fn shown() -> Vec<PathBuf> {

@@ -9,8 +9,8 @@ use super::namespaces::Namespaces;
 
 const DNS: u8 = 253;
 const CA: u8 = 252;
-/// Hosts from 1 on know each other's place in the bridge; `host.sh` says why and how far.
-const MOST: usize = 64;
+/// Numbers from 240 on are for what is no web host.
+const MOST: usize = 239;
 
 /// A lab about to be raised.
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl Raise {
             wanted.push(("ca", CA));
         }
         let mut namespaces = Namespaces::new();
-        let holders = namespaces.hosts(&wanted);
+        let holders = namespaces.hosts(&wanted, self.hosts.len());
         let init = namespaces.init();
         let mut hosts: Vec<Host> =
             wanted.iter().zip(holders).map(|((name, number), holder)| Host::new(name, *number, holder, init)).collect();
