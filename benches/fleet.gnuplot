@@ -2,7 +2,7 @@ set terminal svg size 960,460 font "sans-serif,12" background "white"
 set output "target/fleet/fleet.svg"
 set datafile separator "\t"
 set logscale y
-set yrange [0.05:*]
+set yrange [0.01:*]
 set ylabel "seconds"
 set xlabel "peers, round trip"
 set grid y

@@ -1,7 +1,7 @@
 set terminal svg size 960,420 font "sans-serif,12" background "white"
 set output "target/fleet/scale.svg"
 set datafile separator "\t"
-set key top left
+set key above
 set grid
 set multiplot layout 1,2
 set xlabel "peers"
@@ -10,7 +10,7 @@ set y2label "MB"
 set y2tics
 set ytics nomirror
 set yrange [0:*]
-set y2range [0:100]
+set y2range [0:*]
 plot "target/fleet/peers.tsv" using "peers":"deploy" with linespoints title "deploy", \
     "" using "peers":"resync" with linespoints title "resync, nothing to do", \
     "" using "peers":"deploy_mb" axes x1y2 with linespoints dashtype 2 title "most memory of deploy (right)"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by tests/run, .ci/run and examples/round-robin/demo: what they need, found or installed by apt, and cargo.
+# Sourced by tests/run, .ci/run, benches/prepare.sh, packaging and examples/round-robin/demo: what they need, found or installed by apt, and cargo.
 #
 # prepare WHO GROUP…     groups: build, lab, tests, checks, browser, benches
 # find_cargo WHO

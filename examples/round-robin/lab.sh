@@ -22,7 +22,7 @@ raise_hosts() {
     read -r -t 20 word init <&9
     for host; do
         number[${host%=*}]=${host#*=}
-        echo "host ${host%=*} ${host#*=}" >&8
+        echo "host ${host%=*} ${host#*=} $#" >&8
     done
     for host; do
         read -r -t 20 word name pid <&9

@@ -70,7 +70,7 @@ fn is_no_file(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | InvalidInput | FileTooLarge)
 }
 
-/// Looks at everything that must be known before anything is written.
+/// Looks at what must be known before anything is written; of the tests only at what the pre-flight will not show.
 pub fn look(
     node: &Node,
     request: &Prepare,
@@ -98,15 +98,17 @@ pub fn look(
         }
     }
     let lacks = lacks_a_whole_one(node, before, request);
-    let is_whole = matches!(lacks, Ok(false)) && before != Before::Foreign;
-    let tests = if is_whole && node.joined_paths(&request.lineage).is_empty() {
+    // Of a joined file it is only known that it is there, and of a tree made by hand nothing.
+    let has_to_pass =
+        matches!(lacks, Ok(false)) && before != Before::Foreign && node.joined_paths(&request.lineage).is_empty();
+    let tests = if has_to_pass {
         Tests::NotAsked
     } else {
         match test(node.services()) {
             Ok(()) => Tests::Passed,
             // A configuration that names a certificate which is not there, or torn, fails for want of just this one.
             Err(_) if lacks? => Tests::Failed,
-            Err(Unwilling { step, cause }) => return Err(Halt::refused(step, cause)),
+            Err(unwilling) => return Err(unwilling.into()),
         }
     };
     let expectations = served.into_iter().map(|(place, _)| place).collect();

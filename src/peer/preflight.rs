@@ -13,9 +13,9 @@ use crate::sys::mount_namespace::{OverlayError, with_overlaid};
 
 /// Runs the tests; notes say what could not be looked at.
 ///
-/// A test that passes with the staged files says enough. Where it fails, or the files cannot be shown, the baseline is
-/// tested if it was not (`before`), to know who is at fault; unless there is no time for it, as where a test hangs.
-/// Where the kernel allows no namespace, the test after the switch and its undoing are what is left.
+/// A test that passes with the staged files says enough. Where it fails, the baseline is tested if it was not (`before`), to
+/// know who is at fault, and if there is time: a test that hangs took it. Where nothing can be shown, the baseline's test,
+/// the one after the switch and the way back are what is left.
 pub fn run(
     services: &[Service],
     overlay: &[(PathBuf, PathBuf)],
@@ -35,8 +35,41 @@ pub fn run(
         Ok(Err(unwilling)) => unwilling.cause,
         Err(error) => format!("{:#}", anyhow::Error::from(error)),
     };
+    // As long again for this test, and as long for what follows.
     if deadline.left() > begun.elapsed() * 2 {
         without()?;
     }
     Err(Unwilling { step: Step::PreFlight, cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// How a test that says no ends, where a directory is shown in its own place.
+    fn refused(before: Tests, left: Duration) -> Unwilling {
+        let test = vec!["false".to_owned()];
+        let service = Service {
+            name: "one".into(),
+            reload: test.clone(),
+            test,
+            probe: Vec::new(),
+            joined: None,
+            timeout: Duration::from_secs(60),
+        };
+        let home = tempfile::tempdir().unwrap();
+        let overlay = [(home.path().to_owned(), home.path().to_owned())];
+        run(&[service], &overlay, before, Deadline::after(left)).expect_err("this test needs root with CAP_SYS_ADMIN")
+    }
+
+    #[test]
+    fn who_is_at_fault_is_asked_where_it_is_not_known_and_there_is_time() {
+        let long = Duration::from_secs(60);
+        let unwilling = refused(Tests::NotAsked, long);
+        assert_eq!(unwilling.step, Step::Baseline);
+        assert!(unwilling.cause.ends_with("(before anything was changed)"), "{}", unwilling.cause);
+        assert_eq!(refused(Tests::Passed, long).step, Step::PreFlight);
+        assert_eq!(refused(Tests::NotAsked, Duration::ZERO).step, Step::PreFlight);
+    }
 }

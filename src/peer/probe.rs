@@ -25,9 +25,9 @@ const MATCHES_IN_A_ROW: usize = 3;
 const PARALLEL: usize = 8;
 /// Between two rounds, so that a row of matches spans some time and not one moment.
 const PAUSE: Duration = Duration::from_millis(40);
-/// Before the next look at what is still the old one.
+/// Before the next look at what does not show the new one.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Who has waited for long waits this part of it before the next look: looking has its price, for the service too.
+/// After a long wait the next look comes after this part of it: looking has its price, for the service too.
 const PART: u32 = 16;
 /// A node with very many addresses is probed on these many of them.
 const ADDRESSES_AT_MOST: usize = 32;
@@ -124,7 +124,7 @@ pub fn wait_for(
     let waiting = Instant::now();
     loop {
         let mut pause = PAUSE;
-        // While the first shows the old leaf still, the others need not be asked.
+        // One that does not show it is enough: the others are asked when the first does.
         match otherwise(first).or_else(|| in_parallel(rest, otherwise).into_iter().flatten().next()) {
             None => {
                 if matches == 0 {

@@ -12,6 +12,7 @@ use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::names::Identifier;
 use crate::model::outcome::Step;
+use crate::peer::halt::Halt;
 use crate::peer::probe::{self, Expectation, Shown};
 use crate::sys::process::{Run, RunError};
 
@@ -36,6 +37,12 @@ pub struct Unwilling {
     pub step: Step,
     /// Which service and why, with the last words of its command.
     pub cause: String,
+}
+
+impl From<Unwilling> for Halt {
+    fn from(Unwilling { step, cause }: Unwilling) -> Halt {
+        Halt::refused(step, cause)
+    }
 }
 
 /// All services' own tests pass; how long they took.

@@ -55,8 +55,8 @@ pub struct Intent {
     pub joined: Vec<JoinedFile>,
     /// The numbers to keep when this succeeds.
     pub keep: Vec<Number>,
-    /// Whether the services' own tests passed before, or have to: what was installed is whole. Where they have not passed, it
-    /// may be for want of a first certificate.
+    /// Whether all services are held to their tests on the way back: they passed before, or had to, as what was installed is
+    /// whole. Else they failed for want of this certificate, and only those that are well are told.
     pub tests_passed: bool,
     /// The bundle that it is to show.
     pub digest: Digest,

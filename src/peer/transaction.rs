@@ -61,8 +61,9 @@ fn prepare_held<'n>(
     trust::check(node, request, grant, &bundle)?;
     let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
     if request.wishes.dry_run {
+        // A plan has no pre-flight.
         if baseline.tests == Tests::NotAsked {
-            baseline::test(node.services()).map_err(|Unwilling { step, cause }| Halt::refused(step, cause))?;
+            baseline::test(node.services())?;
         }
         return Ok(Prepared::Planned(plan(node, request, grant, &baseline)));
     }

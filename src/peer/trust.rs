@@ -199,7 +199,8 @@ impl Store {
                 Ok(context.chain().and_then(|chain| chain.iter().last()).filter(|_| is_trusted).map(X509Ref::to_owned))
             })
         };
-        let quick = self.by_subject().and_then(|anchors| anchor(&anchors));
+        // A shortcut to yes only: such a directory may be missing, or have what somebody put there and the store has not.
+        let quick = self.found_by_subject().and_then(|anchors| anchor(&anchors));
         if quick.is_ok_and(|anchor| anchor.is_some_and(|anchor| self.has(&anchor))) {
             return Ok(true);
         }
@@ -207,14 +208,14 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Such a directory may be missing, and may have what somebody put there and the store has not: a no says nothing.
+    /// Whether the store's file has this very certificate; searched as text, which is quicker than parsing it.
     fn has(&self, anchor: &X509) -> bool {
         let pem = anchor.to_pem().ok().and_then(|pem| String::from_utf8(pem).ok());
         let text = bounded::read_bounded(&self.path, STORE_AT_MOST);
         pem.zip(text.ok()).is_some_and(|(pem, text)| String::from_utf8_lossy(&text).contains(pem.trim_end()))
     }
 
-    fn by_subject(&self) -> Result<X509Store, ErrorStack> {
+    fn found_by_subject(&self) -> Result<X509Store, ErrorStack> {
         let mut anchors = anchors()?;
         let lookup = anchors.add_lookup(X509Lookup::hash_dir())?;
         let mut directories = self.by_subject.iter().filter_map(|directory| directory.to_str());
@@ -222,7 +223,7 @@ impl Store {
         Ok(anchors.build())
     }
 
-    /// More than a hundred certificates, of which reading takes ten milliseconds: once, and where it must be.
+    /// Parsed once, and only where the shortcut does not say yes.
     fn whole(&self) -> Result<&X509Store, ErrorStack> {
         if let Some(whole) = self.whole.get() {
             return Ok(whole);

@@ -27,7 +27,8 @@ pub struct Record {
     pub has: Option<Digest>,
     /// Since when the node is out of line; none when it is in line.
     pub pending_since: Option<Timestamp>,
-    /// When it ended so: when the file was last touched.
+    /// When it ended so, the last time: when the file was written or touched.
+    #[serde(skip)]
     pub at: Timestamp,
 }
 
@@ -75,7 +76,7 @@ pub fn note(
     };
     let record = Record { outcome: outcome.clone().harmless(), has, pending_since, at: now };
     let path = path(state, node, lineage);
-    // Many lineages on many nodes, of which every run finds all as they were: that costs no write that is waited for.
+    // 500 lineages on 50 nodes are 25,000 records, mostly as they were: those are touched, and no disk is waited for.
     let is_as_before = before.is_some_and(|before| Record { at: now, ..before } == record);
     if is_as_before && std::fs::File::open(&path).and_then(|file| file.set_modified(now.into())).is_ok() {
         return Ok(pending_since);

@@ -5,9 +5,9 @@ use crate::lab::{Grant, Host, Lab, Running};
 
 const NAME: &str = "www.site.test";
 
-/// A cable to a peer's sshd that is half duplex: what both sides say is kept until both are silent, and delivered then. So
-/// flights do not overlap, and each in which the client says something after it has heard something is a round trip; the first is that in which TCP itself
-/// connects, and the last says goodbye. A line a connection: round trips, bytes to the server, bytes from it.
+/// A half-duplex cable to a peer's sshd: what both say is kept until both are silent, so flights do not overlap. Each time the
+/// client speaks after it heard something is a round trip; TCP's own comes first, the goodbye last. It takes one connection at
+/// a time. A line a connection: round trips, bytes to the server, bytes from it.
 const CABLE: &str = "
 import selectors, socket, sys
 listener = socket.create_server(('127.0.0.1', 2022))
@@ -68,6 +68,7 @@ fn a_conversation_costs_so_many_round_trips_and_bytes_and_a_run_one_connection_a
     let (lab, _) = Lab::serving(2, NAME);
     let primary = lab.primary();
     let _cable = cable(&lab);
+    let before = lab["web2"].logins();
     lab.issue(NAME, 2, &[NAME]);
     lab.deploy(NAME).ok().silent();
     let deploy = trips(primary);
@@ -78,6 +79,8 @@ fn a_conversation_costs_so_many_round_trips_and_bytes_and_a_run_one_connection_a
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     primary.hooks().auth(&names).run().ok().silent();
     let auth = trips(primary);
+    // Of a second connection of the last the cable might not have told yet; of those before, it would have with the next.
+    assert_eq!(lab["web2"].logins(), before + 3);
     for (what, seen, most) in [
         ("deploy", deploy, (12, 5_600, 3_200)),
         ("resync", resync, (11, 2_300, 3_200)),

@@ -89,12 +89,12 @@ impl Parts {
     }
 }
 
-/// A whole bundle, unlike any other, that is valid by the real clock too.
 /// A certificate that is its own anchor.
 pub(crate) fn an_anchor(name: &str) -> String {
     issue(name, &new_key(), None, (-1, 89), &[name])
 }
 
+/// A whole bundle, unlike any other, that is valid by the real clock too.
 pub(crate) fn some_files() -> PemFiles {
     Parts::with((-8000, 8000), (-8000, 8000), &["a.example"]).files()
 }

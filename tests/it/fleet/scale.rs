@@ -30,7 +30,7 @@ fn one(primary: &Host, command: &str, prepare: &str) -> (f64, f64) {
     primary.command(["sh", "-ec", &timed]).deadline(DEADLINE).run().ok();
     let told = primary.text("/root/cost");
     let numbers: Vec<f64> = told.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    (numbers[0], numbers[1] / 1024.0)
+    (numbers[0], numbers[1] * 1.024 / 1000.0)
 }
 
 #[test]
@@ -43,14 +43,14 @@ fn with_peers() {
     let all: toml::Table = primary.text(CONFIG).parse().unwrap();
     let headings = ["peers", "deploy", "deploy_mb", "deploy_threads", "resync", "resync_mb", "resync_threads"];
     let mut file = results("peers.tsv", &headings);
+    let deploy_line = format!("env RENEWED_LINEAGE={TREE}/live/{NAME} certcast deploy");
     let mut logins = 0;
     for number in numbers {
         let mut some = all.clone();
         some["peer"].as_array_mut().unwrap().truncate(usize::try_from(number).unwrap());
         primary.write(CONFIG, some.to_string());
         let before = fleet.lab.peers()[0].logins();
-        let deploy =
-            cost(primary, "env RENEWED_LINEAGE=/etc/letsencrypt/live/www.site.test certcast deploy", "sh /root/next");
+        let deploy = cost(primary, &deploy_line, "sh /root/next");
         let resync = cost(primary, "certcast resync", "");
         logins += fleet.lab.peers()[0].logins() - before;
         line(&mut file, &[number], &[deploy, resync].concat());
@@ -82,5 +82,4 @@ fn with_lineages() {
         line(&mut file, &[number, number - before], &[&[first][..], &again].concat());
         assert_eq!(fleet.lab.peers()[0].list(&format!("{TREE}/live")).len() as u64, number + 1, "with README");
     }
-    assert!(primary.exists(&format!("{TREE}/live/{NAME}")));
 }
