@@ -123,27 +123,27 @@ pub fn wait_for(
     let (mut matches, mut begun, mut seen) = (0, Instant::now(), None);
     let waiting = Instant::now();
     loop {
-        let mut pause = PAUSE;
         // One that does not show it is enough: the others are asked when the first does.
-        match otherwise(first).or_else(|| in_parallel(rest, otherwise).into_iter().flatten().next()) {
+        let pause = match otherwise(first).or_else(|| in_parallel(rest, otherwise).into_iter().flatten().next()) {
             None => {
                 if matches == 0 {
                     begun = Instant::now();
                 }
                 matches += 1;
                 seen = None;
+                PAUSE
             }
             Some(wrong) => {
                 matches = 0;
                 // What the deadline cut short says less than what was seen before it.
                 let wrong = seen.filter(|_| deadline.has_passed()).unwrap_or(wrong);
-                pause = AGAIN.max(waiting.elapsed() / PART).min(deadline.left() / 2);
                 if deadline.left() <= AGAIN {
                     return Err(wrong);
                 }
                 seen = Some(wrong);
+                AGAIN.max(waiting.elapsed() / PART).min(deadline.left() / 2)
             }
-        }
+        };
         if matches >= MATCHES_IN_A_ROW && begun.elapsed() >= row {
             return Ok(());
         }

@@ -8,23 +8,22 @@ const CONFIG: &str = "/etc/certcast/config.toml";
 
 /// Seconds and the most memory in MB of a certcast command, medians of some runs, and its most threads.
 fn cost(primary: &Host, command: &str, prepare: &str) -> [f64; 3] {
-    let mut runs: Vec<(f64, f64)> = (0..RUNS).map(|_| one(primary, command, prepare)).collect();
-    let median = |numbers: &mut dyn Iterator<Item = f64>| {
-        let mut numbers: Vec<_> = numbers.collect();
-        numbers.sort_by(f64::total_cmp);
-        numbers[RUNS / 2]
-    };
-    let seconds = median(&mut runs.iter().map(|run| run.0));
-    let peak = median(&mut runs.drain(..).map(|run| run.1));
+    let (seconds, peaks): (Vec<f64>, Vec<f64>) = (0..RUNS).map(|_| one(primary, command, prepare)).unzip();
     // Looking has its price, so it has a run of its own.
     let watched = format!(
         "{prepare}\n{command} >/dev/null & pid=$! most=0\nwhile read -r _ now < <(grep -s ^Threads: /proc/$pid/status); do \
          most=$((now > most ? now : most)); sleep 0.02; done\nwait $pid\necho $most"
     );
     let threads = primary.command(["bash", "-ec", &watched]).deadline(DEADLINE).run().ok().stdout();
-    [seconds, peak, threads.trim().parse().unwrap()]
+    [median(seconds), median(peaks), threads.trim().parse().unwrap()]
 }
 
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+/// Seconds and the most memory in MB of one run.
 fn one(primary: &Host, command: &str, prepare: &str) -> (f64, f64) {
     let timed = format!("{prepare}\n/usr/bin/time -o /root/cost -f '%e %M' {command}");
     primary.command(["sh", "-ec", &timed]).deadline(DEADLINE).run().ok();
@@ -45,7 +44,7 @@ fn with_peers() {
     let mut file = results("peers.tsv", &headings);
     let deploy_line = format!("env RENEWED_LINEAGE={TREE}/live/{NAME} certcast deploy");
     let mut logins = 0;
-    for number in numbers {
+    for &number in &numbers {
         let mut some = all.clone();
         some["peer"].as_array_mut().unwrap().truncate(usize::try_from(number).unwrap());
         primary.write(CONFIG, some.to_string());
@@ -58,8 +57,7 @@ fn with_peers() {
     for peer in fleet.lab.peers() {
         assert!(!peer.sshd_log().contains("MaxStartups"), "{}", peer.sshd_log());
     }
-    let runs = list("CERTCAST_SCALE_PEERS").len() * 2 * (RUNS + 1);
-    assert_eq!(logins, runs, "one connection a run");
+    assert_eq!(logins, numbers.len() * 2 * (RUNS + 1), "one connection a run");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The ways to bring a certificate to all servers, each measured on the same ones.
 
 use super::{Fleet, NAME, TREE};
-use crate::lab::token;
 
 const RUNS: u32 = 7;
 /// A test and a reload, over when no old worker is left, and a look.
@@ -24,37 +23,34 @@ pub fn all(fleet: &Fleet) -> Vec<f64> {
     for names in [1, 10, 100] {
         seconds.push(auth(fleet, names));
     }
-    seconds.push(fleet.median(&calls(100, "certcast --version >/dev/null"), "", RUNS).median);
+    seconds.push(fleet.median(&calls(fleet, 100, "certcast --version >/dev/null"), "", RUNS).median);
     seconds.push(recording(fleet));
     seconds.extend([script(fleet), ansible(fleet), scp(fleet)]);
     seconds
 }
 
-/// As certbot calls hooks: a shell for each.
-fn calls(names: usize, hook: &str) -> String {
-    let call = |name: usize| {
-        let (domain, remaining) = (format!("n{name}.site.test"), names - 1 - name);
-        let token = token(&domain);
-        format!(
-            "CERTBOT_DOMAIN={domain} CERTBOT_TOKEN={token} CERTBOT_VALIDATION={token}.{} \
-             CERTBOT_REMAINING_CHALLENGES={remaining} /bin/sh -c '{hook}; exit $?'\n",
-            crate::lab::ACCOUNT
-        )
-    };
-    (0..names).map(call).collect()
+/// The lines of a certbot that asks for so many names and calls this for each.
+fn calls(fleet: &Fleet, names: usize, hook: &str) -> String {
+    let names: Vec<String> = (0..names).map(|name| format!("n{name}.site.test")).collect();
+    fleet.lab.primary().hooks().auth_by(hook, &names.iter().map(String::as_str).collect::<Vec<_>>()).lines()
+}
+
+/// Has `/root/cleanup` take away what so many auth calls left.
+fn clean_up_after(fleet: &Fleet, names: usize) {
+    fleet.lab.primary().write("/root/cleanup", calls(fleet, names, "certcast cleanup"));
 }
 
 fn auth(fleet: &Fleet, names: usize) -> f64 {
-    let primary = fleet.lab.primary();
-    primary.write("/root/certbot-cleanup", calls(names, "certcast cleanup"));
-    fleet.median(&calls(names, "certcast auth"), "sh /root/certbot-cleanup", RUNS).median
+    clean_up_after(fleet, names);
+    fleet.median(&calls(fleet, names, "certcast auth"), "sh /root/cleanup", RUNS).median
 }
 
 /// The processor time of a call that only records its challenge, without the shell's around it.
 fn recording(fleet: &Fleet) -> f64 {
-    let first = calls(2, "certcast auth").lines().next().unwrap().to_owned();
-    let both = fleet.median(&first, "sh /root/certbot-cleanup", 30).processor;
-    both - fleet.median(&first.replace("certcast auth", ":"), "", 30).processor
+    clean_up_after(fleet, 1);
+    let call = |hook| fleet.lab.primary().hooks().auth_one(hook, "n0.site.test", 1).lines();
+    let both = fleet.median(&call("certcast auth"), "sh /root/cleanup", 30).processor;
+    both - fleet.median(&call(":"), "", 30).processor
 }
 
 /// Of what takes so long that chance evens out within a run.

@@ -99,6 +99,11 @@ impl Hooks<'_> {
         self
     }
 
+    /// Its calls as a shell's lines, for another program to make.
+    pub fn lines(self) -> String {
+        self.script
+    }
+
     /// The program, to be started.
     pub fn command(self) -> Command {
         self.host.write(PROGRAM, self.script + "exit $code\n");
