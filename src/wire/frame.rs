@@ -47,18 +47,33 @@ impl From<io::Error> for FrameError {
 
 /// One message as a frame, ready to be written. It is wiped from memory afterwards: it may hold a key.
 pub fn encode(message: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, FrameError> {
-    // Room for any usual bundle: a vector that grows leaves an unwiped copy behind, and a message
-    // that is larger than this does so.
-    let mut frame = Zeroizing::new(Vec::with_capacity(FRAME_AT_MOST / 8));
-    frame.extend([0; 4]);
-    serde_json::to_writer(&mut *frame, message).map_err(|error| FrameError::Malformed(error.to_string()))?;
-    let length = frame.len() - 4;
+    let malformed = |error: serde_json::Error| FrameError::Malformed(error.to_string());
+    // Its length comes first: a vector that grows leaves an unwiped copy behind.
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, message).map_err(malformed)?;
+    let Length(length) = length;
     if length > FRAME_AT_MOST {
         return Err(FrameError::TooLarge(length));
     }
     let prefix = u32::try_from(length).map_err(|_| FrameError::TooLarge(length))?;
-    frame[..4].copy_from_slice(&prefix.to_be_bytes());
+    let mut frame = Zeroizing::new(Vec::with_capacity(4 + length));
+    frame.extend(prefix.to_be_bytes());
+    serde_json::to_writer(&mut *frame, message).map_err(malformed)?;
     Ok(frame)
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes one message.
@@ -104,6 +119,7 @@ mod tests {
         write(&mut written, &"hello").unwrap();
         assert_eq!(written, b"\0\0\0\x07\"hello\"");
         assert_eq!(*frame, written);
+        assert_eq!(frame.capacity(), frame.len(), "it grew, and left a copy");
         assert_eq!(read_text(&frame).unwrap(), "hello");
         assert!(matches!(read_text(&[]), Err(FrameError::Closed)));
         for length in 1..frame.len() {
