@@ -148,7 +148,7 @@ fn the_protocols_page_has_every_message_with_every_field() {
     let ends = variants(outcomes, "Outcome", "_");
     let presences = variants("src/wire/presence.rs", "Presence", "-");
     let counts = (requests.len(), replies.len(), ends.len(), presences.len());
-    assert_eq!(counts, (10, 10, 6, 3), "{requests:?} {replies:?} {ends:?} {presences:?}");
+    assert_eq!(counts, (11, 12, 6, 3), "{requests:?} {replies:?} {ends:?} {presences:?}");
     let mut missing = Vec::new();
     let rows = requests.iter().chain(&ends).chain(&presences).map(|row| format!("\n| {row} |"));
     missing.extend(rows.filter(|row| !page.contains(row)));
@@ -159,6 +159,7 @@ fn the_protocols_page_has_every_message_with_every_field() {
         (wire, "Withdrawal"),
         (wire, "TokenFailure"),
         (wire, "Installed"),
+        (wire, "Ended"),
         (wire, "Version"),
         (wire, "TreeAttributes"),
         (wire, "Ownership"),
@@ -185,7 +186,8 @@ fn the_protocols_limits_are_the_programs() {
     let page = text("docs/protocol.md");
     for (source, code, words) in [
         ("src/wire/message.rs", "CHALLENGES_AT_MOST: usize = 1000;", "At most 1000 challenges"),
-        ("src/wire/message.rs", "LINEAGES_AT_MOST: usize = 2000;", "and 2000 lineages"),
+        ("src/wire/message.rs", "LINEAGES_AT_MOST: usize = 2000;", ", 2000 lineages"),
+        ("src/wire/message.rs", "TOGETHER_AT_MOST: usize = 50;", "and 50 bundles"),
         ("src/wire/frame.rs", "FRAME_AT_MOST: usize = 1024 * 1024;", "a length of at most 1 MiB"),
         ("src/model/bundle.rs", "FILE_AT_MOST: u64 = 128 * 1024;", "at most 128 KiB each"),
         ("src/wire/banner.rs", "NOISE_AT_MOST: usize = 8 * 1024;", "8 kB before it"),

@@ -8,7 +8,7 @@ use certcast::model::config::{LineagePattern, SshTarget};
 use certcast::model::digest::Digest;
 use certcast::model::names::{Identifier, LineageName, NodeName};
 use certcast::sys::ancestry::ProcessId;
-use certcast::wire::message::TransactionId;
+use certcast::wire::transaction_id::TransactionId;
 use reqwest::Url;
 
 use super::{is_a_file_name, is_a_message, is_inert};

@@ -15,7 +15,8 @@ use certcast::peer::{history, settled, written};
 use certcast::primary::challenge::Runs;
 use certcast::primary::record;
 use certcast::sys::ancestry::ProcessId;
-use certcast::wire::message::TransactionId;
+use certcast::wire::message::Ended;
+use certcast::wire::transaction_id::TransactionId;
 use tempfile::TempDir;
 
 /// In memory where that is possible: what is tried here is no disk.
@@ -41,10 +42,10 @@ pub fn journal(data: &[u8]) {
             let cut = &text[left.len()..];
             let cut = cut.strip_suffix(b"\n").unwrap_or(cut);
             assert!(!cut.contains(&b'\n'), "only the last line may be torn");
-            let (state, intent) = (journal.state(), journal.intent().clone());
+            let (state, intents) = (journal.state(), journal.intents().to_vec());
             assert_ne!(state, State::Idle);
             let again = Journal::open(home.path()).expect("opened again").expect("it is still there");
-            assert!(again.state() == state && *again.intent() == intent);
+            assert!(again.state() == state && again.intents() == intents);
             for record in next_records() {
                 let expected = state_after(state, &record);
                 match journal.write(&record) {
@@ -171,8 +172,9 @@ fn runs(state: &Path, run: &ProcessId, node: &NodeName, token: &Token) {
 fn peers(state: &Path, lineage: &LineageName) {
     let transaction = TransactionId::try_from("0123456789abcdef".repeat(2)).expect("an id");
     _ = history::recall(state, &transaction);
-    history::remember(state, &transaction, lineage, &Outcome::Unchanged).expect("remembered");
-    assert_eq!(history::recall(state, &transaction), Some((lineage.clone(), Outcome::Unchanged)));
+    let ended = [Ended { lineage: lineage.clone(), outcome: Outcome::Unchanged }];
+    history::remember(state, &transaction, &ended).expect("remembered");
+    assert_eq!(history::recall(state, &transaction), ended);
 
     let digest = Digest::of(b"x");
     let _ = settled::is(state, lineage, digest);

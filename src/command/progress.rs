@@ -47,7 +47,7 @@ pub struct Progress {
 
 #[derive(Default)]
 struct Seen {
-    lineage: String,
+    what: String,
     nodes: Vec<(NodeName, Phase)>,
 }
 
@@ -65,9 +65,14 @@ impl Progress {
 }
 
 impl Watcher for Progress {
-    fn begins(&self, lineage: &LineageName, nodes: Vec<NodeName>) {
+    fn begins(&self, lineages: &[&LineageName], nodes: Vec<NodeName>) {
         let nodes = nodes.into_iter().map(|node| (node, Phase::Connecting)).collect();
-        self.see(|seen| *seen = Seen { lineage: lineage.to_string(), nodes });
+        let what = match lineages {
+            [] => String::new(),
+            [one] => one.to_string(),
+            [first, others @ ..] => format!("{first} and {} more", others.len()),
+        };
+        self.see(|seen| *seen = Seen { what, nodes });
     }
 
     fn reaches(&self, node: &NodeName, phase: Phase) {
@@ -81,7 +86,7 @@ impl Seen {
         let of = |phase| self.nodes.iter().filter(move |(_, is)| *is == phase);
         let awaited = [Phase::Switching, Phase::Connecting, Phase::Staging, Phase::Staged].into_iter().flat_map(of);
         let awaited: Vec<_> = awaited.map(|(node, phase)| format!("{node} {phase}")).collect();
-        format!("{}: {} of {} done  {}", self.lineage, of(Phase::Done).count(), self.nodes.len(), awaited.join(", "))
+        format!("{}: {} of {} done  {}", self.what, of(Phase::Done).count(), self.nodes.len(), awaited.join(", "))
     }
 }
 
@@ -93,12 +98,13 @@ mod tests {
     fn who_is_waited_for_is_named_first() {
         let progress = Progress::new();
         let nodes = ["web1", "web2", "web3"].map(|name| name.parse().unwrap());
-        progress.begins(&"www".parse().unwrap(), nodes.to_vec());
+        let [www, mail, shop] = ["www", "mail", "shop"].map(|name| name.parse().unwrap());
+        progress.begins(&[&www], nodes.to_vec());
         progress.reaches(&nodes[0], Phase::Done);
         progress.reaches(&nodes[1], Phase::Staged);
         progress.reaches(&nodes[2], Phase::Switching);
         assert_eq!(progress.line.0.message(), "www: 1 of 3 done  web3 switching, web2 staged");
-        progress.begins(&"mail".parse().unwrap(), vec![nodes[0].clone()]);
-        assert_eq!(progress.line.0.message(), "mail: 0 of 1 done  web1 connecting");
+        progress.begins(&[&mail, &www, &shop], vec![nodes[0].clone()]);
+        assert_eq!(progress.line.0.message(), "mail and 2 more: 0 of 1 done  web1 connecting");
     }
 }

@@ -1,5 +1,6 @@
 //! `resync`: compare all nodes with this one, and bring what differs in line.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -161,8 +162,9 @@ pub type Unfit = (LineageName, String);
 /// What is fit to be sent, and what is wrong with what is not: one unfit lineage does not hold the others back.
 pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<Lineage>, Vec<Unfit>), Failure> {
     let letsencrypt = &config.node.letsencrypt;
-    let names = match chosen {
-        [] => lineage::all(letsencrypt).map_err(Failure::refused)?,
+    let names: BTreeSet<_> = match chosen {
+        [] => lineage::all(letsencrypt).map_err(Failure::refused)?.into_iter().collect(),
+        // Each once, however often it is named.
         names => names.iter().map(|name| wanted(config, name)).collect::<Result<_, _>>()?,
     };
     let (mut lineages, mut unfit) = (Vec::new(), Vec::new());

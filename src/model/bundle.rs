@@ -88,6 +88,11 @@ pub struct PemFiles {
 }
 
 impl PemFiles {
+    /// How long all four are, in bytes.
+    pub fn size(&self) -> usize {
+        Part::ALL.iter().map(|part| self.part(*part).len()).sum()
+    }
+
     /// One of the four.
     pub fn part(&self, part: Part) -> &str {
         match part {

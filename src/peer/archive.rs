@@ -89,10 +89,13 @@ impl Archive {
         }
     }
 
-    /// Whether one more lineage may be kept here: a stolen key must not fill the disk with them.
-    pub fn check_room(letsencrypt: &Dir) -> io::Result<()> {
+    /// Whether so many more lineages may be kept here: a stolen key must not fill the disk with them.
+    pub fn check_room(letsencrypt: &Dir, more: usize) -> io::Result<()> {
+        if more == 0 {
+            return Ok(());
+        }
         let Some(archives) = letsencrypt.open_if_there("archive")? else { return Ok(()) };
-        match archives.entries_up_to(LINEAGES_AT_MOST - 1) {
+        match archives.entries_up_to(LINEAGES_AT_MOST.saturating_sub(more)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let path = letsencrypt.path().join("archive");
                 let text = format!(

@@ -23,15 +23,31 @@ use crate::peer::state::Before;
 use crate::sys::bounded;
 use crate::wire::message::Prepare;
 
-/// What was found, and what follows for the services afterwards.
+/// What was found of one lineage, and what follows for the services afterwards.
 #[derive(Debug)]
 pub struct Baseline {
     /// What `live/NAME` is.
     pub before: Before,
-    /// What the services' own tests say.
-    pub tests: Tests,
+    /// The leaf that was installed, if one was.
+    pub old_leaf: Option<Digest>,
+    /// How whole that is which is installed.
+    pub wholeness: Wholeness,
     /// Where this lineage is served: there the new leaf must be served afterwards.
     pub expectations: Vec<Expectation>,
+}
+
+/// How far the services' own tests can be expected to pass with what is installed of a lineage.
+#[derive(Debug)]
+pub enum Wholeness {
+    /// It is whole: they have to pass, and the pre-flight will show it.
+    Whole,
+    /// It may be whole, and they have to pass. Of a joined file it is only known that it is there, and of a tree made by hand
+    /// nothing.
+    Unproven,
+    /// Nothing is installed, or what is there is torn: they may fail for want of just this bundle.
+    Lacking,
+    /// The disk does not say, and why.
+    Unknown(String),
 }
 
 /// What the services' own tests say of this node as it is.
@@ -70,7 +86,7 @@ fn is_no_file(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | InvalidInput | FileTooLarge)
 }
 
-/// Looks at what must be known before anything is written; of the tests only at what the pre-flight will not show.
+/// Looks at what must be known of a lineage before anything is written.
 pub fn look(
     node: &Node,
     request: &Prepare,
@@ -82,9 +98,10 @@ pub fn look(
     let before =
         if node.is_own() { Before::Certbot } else { admission::before(node.letsencrypt(), live.as_ref(), request)? };
     // A place that shows a version older than the last is pinned to it: nobody expects it to change now.
+    let old_leaf = old.map(|leaf| leaf.digest);
     let last = match before {
         Before::Certbot => previous_leaf(node, request)?,
-        _ => old.map(|leaf| leaf.digest),
+        _ => old_leaf,
     };
     // A service may show the new one already: an attempt that was just undone leaves workers that still do.
     let leafs: Vec<_> = last.into_iter().chain([bundle.leaf()]).collect();
@@ -97,22 +114,35 @@ pub fn look(
             return Err(Halt(Outcome::Unchanged));
         }
     }
-    let lacks = lacks_a_whole_one(node, before, request);
-    // Of a joined file it is only known that it is there, and of a tree made by hand nothing.
-    let has_to_pass =
-        matches!(lacks, Ok(false)) && before != Before::Foreign && node.joined_paths(&request.lineage).is_empty();
-    let tests = if has_to_pass {
-        Tests::NotAsked
-    } else {
-        match test(node.services()) {
-            Ok(()) => Tests::Passed,
-            // A configuration that names a certificate which is not there, or torn, fails for want of just this one.
-            Err(_) if lacks? => Tests::Failed,
-            Err(unwilling) => return Err(unwilling.into()),
-        }
-    };
     let expectations = served.into_iter().map(|(place, _)| place).collect();
-    Ok(Baseline { before, tests, expectations })
+    Ok(Baseline { before, old_leaf, wholeness: wholeness(node, before, request), expectations })
+}
+
+fn wholeness(node: &Node, before: Before, request: &Prepare) -> Wholeness {
+    let is_proven = before != Before::Foreign && node.joined_paths(&request.lineage).is_empty();
+    match lacks_a_whole_one(node, before, request) {
+        Ok(false) if is_proven => Wholeness::Whole,
+        Ok(false) => Wholeness::Unproven,
+        Ok(true) => Wholeness::Lacking,
+        Err(error) => Wholeness::Unknown(error.to_string()),
+    }
+}
+
+/// Asks the services' own tests once for all lineages, unless the pre-flight will show what they say.
+pub fn tests(services: &[Service], of_each: &[&Wholeness]) -> Result<Tests, Halt> {
+    if of_each.iter().all(|wholeness| matches!(wholeness, Wholeness::Whole)) {
+        return Ok(Tests::NotAsked);
+    }
+    let Err(unwilling) = test(services) else { return Ok(Tests::Passed) };
+    // A configuration that names a certificate which is not there, or torn, fails for want of just this one.
+    if of_each.iter().any(|wholeness| matches!(wholeness, Wholeness::Lacking)) {
+        return Ok(Tests::Failed);
+    }
+    let unknown = of_each.iter().find_map(|wholeness| match wholeness {
+        Wholeness::Unknown(why) => Some(why.clone()),
+        _ => None,
+    });
+    Err(unknown.map_or_else(|| unwilling.into(), |why| Halt::refused(Step::Stage, why)))
 }
 
 /// Whether the services' own tests pass, with nothing changed yet.

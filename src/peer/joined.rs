@@ -10,7 +10,8 @@ use crate::model::escape::escaped;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::{Dir, Kind};
-use crate::wire::message::{Ownership, TransactionId};
+use crate::wire::message::Ownership;
+use crate::wire::transaction_id::TransactionId;
 
 /// One joined file and its directory. The new content is staged beside it, the old one kept beside
 /// it until the transaction ends, so that both ways are one atomic rename.
@@ -70,6 +71,15 @@ impl Joined {
     pub fn switch(&self, transaction: &TransactionId) -> io::Result<()> {
         self.dir.rename(self.beside("stage", transaction), &self.name)?;
         self.dir.sync()
+    }
+
+    /// Whether there is something to go back to.
+    pub fn check_the_way_back(&self, transaction: &TransactionId, existed: bool) -> io::Result<()> {
+        let old = self.beside("old", transaction);
+        if existed && !self.dir.exists(&old)? {
+            return Err(self.lost(&old, io::ErrorKind::NotFound.into()));
+        }
+        Ok(())
     }
 
     /// Makes the old content visible again; once or many times until `discard` begins, whatever a crash left.

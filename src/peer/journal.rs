@@ -1,6 +1,7 @@
 //! The transaction's journal: intent is durable before the act.
 //!
-//! One file, one transaction; each line is a checksum and a record, appended and fsynced. A crash can
+//! One file, one transaction; each line is a checksum and a record, appended and fsynced. What is set out for each lineage has
+//! a line, and all lines after those are of all lineages: they end alike. A crash can
 //! only tear the last line, and a torn line is one that was never written: what it announces was not begun. A torn line
 //! has no newline. One with a newline and a wrong checksum was written and is rotten: it may have said that the switch began.
 
@@ -17,9 +18,10 @@ use crate::model::outcome::Step;
 use crate::peer::state::{Intent, OutOfOrder, Record, State};
 use crate::sys::line_log::LineLog;
 use crate::sys::{bounded, sync};
+use crate::wire::transaction_id::TransactionId;
 
 const NAME: &str = "transaction.journal";
-/// A journal has a handful of lines; expectations of a lineage with 100 names make the longest.
+/// A journal has a line a lineage and a handful more; expectations of a lineage with 100 names make the longest.
 const SIZE_AT_MOST: u64 = 4 * 1024 * 1024;
 
 /// Why a journal cannot be trusted.
@@ -42,16 +44,19 @@ pub struct Journal {
     path: PathBuf,
     log: LineLog<File>,
     state: State,
-    intent: Intent,
+    transaction: TransactionId,
+    intents: Vec<Intent>,
     failure: Option<(Step, String)>,
 }
 
 impl Journal {
-    /// Begins one: durable, with its directory entry, when this returns.
-    pub fn begin(state_dir: &Path, intent: Intent) -> Result<Journal, JournalError> {
+    /// Begins one, with a lineage's share an intent: durable, with its directory entry, when this returns. Of lines that a
+    /// crash tears before that, nothing was begun.
+    pub fn begin(state_dir: &Path, transaction: &TransactionId, intents: Vec<Intent>) -> Result<Journal, JournalError> {
         let path = state_dir.join(NAME);
         let failed = |error| JournalError::Io(path.clone(), error);
-        let begun = line(&Record::Begun(Box::new(intent.clone()))).map_err(failed)?;
+        let lines = intents.iter().map(|intent| line(&Record::Begun(Box::new(intent.clone()))));
+        let begun = lines.collect::<io::Result<Vec<_>>>().map_err(failed)?.concat();
         if begun.len() as u64 > SIZE_AT_MOST / 2 {
             let why = "too many places to see the certificate at: name fewer in service.probe";
             return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, why)));
@@ -60,7 +65,7 @@ impl Journal {
         let mut log = LineLog::empty(file);
         log.append(&begun).map_err(failed)?;
         sync::sync_tree_files(&[&path]).map_err(failed)?;
-        Ok(Journal { path, log, state: State::Staging, intent, failure: None })
+        Ok(Journal { path, log, state: State::Staging, transaction: transaction.clone(), intents, failure: None })
     }
 
     /// Opens what a crash left, if it left anything. A torn first line means that nothing was begun.
@@ -74,13 +79,14 @@ impl Journal {
         let (records, whole) = parse(&text).map_err(|line| JournalError::Damaged(path.clone(), line))?;
         let state = State::replay(&records).map_err(|error| JournalError::Order(path.clone(), error))?;
         let failure = records.iter().rev().find_map(failure_in);
-        let Some(Record::Begun(intent)) = records.into_iter().next() else {
+        let intents = intents(records);
+        let Some(transaction) = intents.first().map(|intent| intent.transaction.clone()) else {
             fs::remove_file(&path).map_err(failed)?;
             return Ok(None);
         };
         let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
         let log = LineLog::found(file, whole as u64).map_err(failed)?;
-        Ok(Some(Journal { path, log, state, intent: *intent, failure }))
+        Ok(Some(Journal { path, log, state, transaction, intents, failure }))
     }
 
     /// Whether a transaction has not ended here. A disk that does not say is taken for one that says yes.
@@ -88,16 +94,22 @@ impl Journal {
         state_dir.join(NAME).try_exists().unwrap_or(true)
     }
 
-    /// Whether a transaction of this lineage has not ended here, or none can say of which it is. Changes nothing, so
+    /// The lineages of a transaction that has not ended here; `None` when none can say which they are. Changes nothing, so
     /// nobody need hold the lock.
+    pub fn lineages(state_dir: &Path) -> Option<Vec<LineageName>> {
+        let text = match bounded::read_bounded(&state_dir.join(NAME), SIZE_AT_MOST) {
+            Err(error) => return (error.kind() == io::ErrorKind::NotFound).then(Vec::new),
+            Ok(text) => text,
+        };
+        let (records, _) = parse(&text).ok()?;
+        let is_empty = records.is_empty();
+        let lineages: Vec<_> = intents(records).into_iter().map(|intent| intent.lineage).collect();
+        (is_empty || !lineages.is_empty()).then_some(lineages)
+    }
+
+    /// Whether a transaction of this lineage has not ended here, or none can say of which it is. Changes nothing either.
     pub fn is_open_for(state_dir: &Path, lineage: &LineageName) -> bool {
-        match bounded::read_bounded(&state_dir.join(NAME), SIZE_AT_MOST) {
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-            Ok(text) => parse(&text).map_or(true, |(records, _)| match records.first() {
-                Some(Record::Begun(intent)) => intent.lineage == *lineage,
-                _ => !records.is_empty(),
-            }),
-        }
+        Journal::lineages(state_dir).is_none_or(|lineages| lineages.contains(lineage))
     }
 
     /// The file.
@@ -110,9 +122,14 @@ impl Journal {
         self.state
     }
 
-    /// What it set out to do.
-    pub fn intent(&self) -> &Intent {
-        &self.intent
+    /// The primary's name for it.
+    pub fn transaction(&self) -> &TransactionId {
+        &self.transaction
+    }
+
+    /// What it set out to do, a lineage an intent.
+    pub fn intents(&self) -> &[Intent] {
+        &self.intents
     }
 
     /// What failed in an earlier run, and why, if it came to noting it.
@@ -142,6 +159,11 @@ impl Journal {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
     }
+}
+
+fn intents(records: Vec<Record>) -> Vec<Intent> {
+    let intent = |record| if let Record::Begun(intent) = record { Some(*intent) } else { None };
+    records.into_iter().filter_map(intent).collect()
 }
 
 fn failure_in(record: &Record) -> Option<(Step, String)> {

@@ -12,7 +12,8 @@ use crate::peer::archive::own_directory;
 use crate::peer::state::Before;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::dir::{Dir, Kind};
-use crate::wire::message::{Ownership, TransactionId};
+use crate::wire::message::Ownership;
+use crate::wire::transaction_id::TransactionId;
 
 const README: &[u8] = b"What is here are links to each certificate's newest version, kept up by certcast\n\
 from the server where certbot runs. Name them in the configuration of services; do not edit, move or delete them.\n";

@@ -8,13 +8,13 @@ use crate::model::escape::escaped;
 use crate::model::pasteable::pasteable;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
-use crate::peer::state::{Before, JoinedFile, Recovery};
+use crate::peer::state::{Before, Intent, JoinedFile, Recovery};
 
-/// The lineage's own directories.
-pub fn tree(node: &Node, journal: &Journal) -> io::Error {
-    let archive = Path::new("archive").join(journal.intent().lineage.as_str());
+/// A lineage's own directories.
+pub fn tree(node: &Node, journal: &Journal, intent: &Intent) -> io::Error {
+    let archive = Path::new("archive").join(intent.lineage.as_str());
     let needed = [&archive, Path::new("live")].map(|path| node.letsencrypt().path().join(path));
-    error(&needed, journal, matches!(journal.intent().before, Before::Number(_)))
+    error(&needed, journal, matches!(intent.before, Before::Number(_)))
 }
 
 /// The directory of a joined file.
@@ -28,7 +28,9 @@ fn error(needed: &[PathBuf], journal: &Journal, had_old: bool) -> io::Error {
     let make = pasteable(&[&["mkdir", "-p"], &paths.iter().map(AsRef::as_ref).collect::<Vec<_>>()[..]].concat());
     let way_out = if had_old && journal.state().recovery() == Recovery::Undo {
         let forget = pasteable(&["mv", &journal.path().to_string_lossy(), "/root/"]);
-        format!("'{make}' and '{forget}', then 'certcast resync' on the primary")
+        let others =
+            if journal.intents().len() > 1 { "reload the services, as other lineages moved with it, " } else { "" };
+        format!("'{make}' and '{forget}', {others}then 'certcast resync' on the primary")
     } else {
         format!("'{make}', then 'certcast recover'")
     };

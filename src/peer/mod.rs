@@ -31,6 +31,7 @@ pub mod recovery;
 pub mod service;
 pub mod session;
 pub mod settled;
+pub mod share;
 pub mod staging;
 pub mod state;
 pub mod sudo;

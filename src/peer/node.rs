@@ -55,8 +55,9 @@ impl Node {
     /// is the caller's.
     pub fn hold(&self, deadline: Deadline, grant: &Grant) -> Result<Held, Halt> {
         let held = self.lock(deadline)?;
-        let is_open = |lineage| Journal::is_open_for(self.state(), lineage);
-        let is_callers = grant.only.is_empty() || grant.only.iter().any(is_open);
+        let are_callers =
+            |open: Vec<LineageName>| !open.is_empty() && open.iter().all(|name| grant.only.contains(name));
+        let is_callers = grant.only.is_empty() || Journal::lineages(self.state()).is_none_or(are_callers);
         match self.recover(&held) {
             Ok(()) => Ok(held),
             Err(Halt(outcome)) if is_callers => Err(Halt(hearing::of_own(grant, outcome))),

@@ -104,20 +104,19 @@ pub fn listening(places: &[SocketAddr], deadline: Deadline) -> Vec<SocketAddr> {
     in_parallel(places, may_listen).into_iter().flatten().collect()
 }
 
-/// Waits until each expectation shows the leaf several times in a row, for so long at least; else what the first failing
+/// Waits until each expectation shows its leaf several times in a row, for so long at least; else what the first failing
 /// one shows.
 ///
 /// One look at anything else begins the row anew.
 pub fn wait_for(
-    expectations: &[Expectation],
-    leaf: Digest,
+    expected: &[(Expectation, Digest)],
     row: Duration,
     deadline: Deadline,
 ) -> Result<(), (Expectation, Shown)> {
-    let Some((first, rest)) = expectations.split_first() else { return Ok(()) };
+    let Some((first, rest)) = expected.split_first() else { return Ok(()) };
     let client = Client::new();
-    let otherwise = |pair: &Expectation| match client.handshake(pair, deadline) {
-        Shown::Leaf(shown) if shown == leaf => None,
+    let otherwise = |(pair, leaf): &(Expectation, Digest)| match client.handshake(pair, deadline) {
+        Shown::Leaf(shown) if shown == *leaf => None,
         other => Some((pair.clone(), other)),
     };
     let (mut matches, mut begun, mut seen) = (0, Instant::now(), None);

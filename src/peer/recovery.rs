@@ -11,6 +11,7 @@ use crate::peer::memo;
 use crate::peer::node::{Held, Node};
 use crate::peer::service::{self, Reload};
 use crate::peer::state::{Record, Recovery, State};
+use crate::wire::message::Ended;
 
 /// Looks at the journal and acts on it; `None` when there was nothing to do.
 ///
@@ -22,7 +23,7 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
     let unreadable = |error: io::Error| Halt::refused(Step::Recovery, error.to_string());
     let mut ending = Ending::of(node, journal).map_err(unreadable)?;
     let (step, cause) = ending.journal.failure().unwrap_or_else(|| {
-        (Step::Recovery, format!("an earlier run of transaction {} was cut off", ending.intent().transaction))
+        (Step::Recovery, format!("an earlier run of transaction {} was cut off", ending.journal.transaction()))
     });
     if ending.journal.state() == State::Staging && ending.is_switched().map_err(unreadable)? {
         // Else what is shown would be taken apart.
@@ -31,7 +32,7 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
     Ok(match ending.journal.state().recovery() {
         Recovery::Nothing => None,
         Recovery::Discard => Some(ending.give_up(step, &cause).0),
-        Recovery::Finish => Some(ending.finish(Vec::new())),
+        Recovery::Finish => Some(all_applied(ending.finish())),
         Recovery::PutAway => Some(ending.put_away(step, cause)),
         Recovery::Undo
             if ending.journal.state() == State::Stuck && !retry && service::test(node.services()).is_err() =>
@@ -41,6 +42,14 @@ pub fn recover(node: &Node, _held: &Held, retry: bool) -> Result<Option<Outcome>
         }
         Recovery::Undo => Some(ending.undo(step, cause, Reload::Running)),
     })
+}
+
+fn all_applied(ended: Vec<Ended>) -> Outcome {
+    let notes = ended.into_iter().filter_map(|Ended { outcome, .. }| match outcome {
+        Outcome::Applied { notes } => Some(notes),
+        _ => None,
+    });
+    Outcome::Applied { notes: notes.flatten().collect() }
 }
 
 /// A journal that makes no sense is never guessed at.

@@ -102,36 +102,35 @@ pub enum Reload {
     Running,
 }
 
-/// Tests and reloads services, then waits until every expectation shows the leaf.
+/// Tests and reloads services, then waits until every place shows the leaf that is expected of it.
 ///
 /// A reload that fails where the service runs is a failure, whether or not this lineage was served there: the service
 /// did not read the new files. Where nothing listens it is a note. On the way back it is a note too: the service
 /// may be the very one that never took the new files. Then the old leaf is seen to be served for longer: it may have taken them.
 pub fn settle(
     services: &[Service],
-    expectations: &[Expectation],
-    leaf: Digest,
+    expected: &[(Expectation, Digest)],
     reload: Reload,
 ) -> Result<Vec<String>, Unwilling> {
     let mut told = services.to_vec();
-    let mut expectations = expectations.to_vec();
+    let mut expected = expected.to_vec();
     if reload == Reload::Running {
         let places: Vec<_> = services.iter().map(probe::places).collect();
-        let expected = expectations.iter().map(|expectation| expectation.address);
-        let asked: BTreeSet<_> = places.iter().flatten().copied().chain(expected).collect();
+        let shown = expected.iter().map(|(expectation, _)| expectation.address);
+        let asked: BTreeSet<_> = places.iter().flatten().copied().chain(shown).collect();
         let up = probe::listening(&Vec::from_iter(asked), Deadline::after(LISTEN));
         let may_run = |(service, places): &(&Service, Vec<_>)| may_run(service, places, &up);
         told = services.iter().zip(places).filter(may_run).map(|(service, _)| service.clone()).collect();
-        expectations.retain(|expectation| up.contains(&expectation.address));
+        expected.retain(|(expectation, _)| up.contains(&expectation.address));
     }
     let took = test(&told)?;
     let (mut notes, mut row) = (Vec::new(), Duration::ZERO);
     for service in &told {
         if let Err(cause) = run(service, &service.reload) {
             let places = probe::places(service);
-            let expected = || expectations.iter().any(|expectation| places.contains(&expectation.address));
+            let is_expected = || expected.iter().any(|(expectation, _)| places.contains(&expectation.address));
             let up = || probe::listening(&places, Deadline::after(LISTEN));
-            if reload == Reload::All && (expected() || may_run(service, &places, &up())) {
+            if reload == Reload::All && (is_expected() || may_run(service, &places, &up())) {
                 return Err(Unwilling { step: Step::Reload, cause });
             }
             // One that is down has no old workers.
@@ -141,14 +140,11 @@ pub fn settle(
             notes.push(format!("installed, but {}{NOT_RELOADED}{cause}", service.name));
         }
     }
-    let deadline = Deadline::after(time_to_show(took, row, expectations.len()));
-    probe::wait_for(&expectations, leaf, row, deadline).map_err(|(place, shown)| Unwilling {
+    let deadline = Deadline::after(time_to_show(took, row, expected.len()));
+    probe::wait_for(&expected, row, deadline).map_err(|(place, shown)| Unwilling {
         step: Step::Probe,
         cause: format!("{} at {}: {}", place.name, place.address, self::told(&shown)),
     })?;
-    if expectations.is_empty() && services.iter().any(|service| !service.probe.is_empty()) {
-        notes.push("not served here".into());
-    }
     Ok(notes)
 }
 

@@ -1,5 +1,6 @@
 //! One conversation, from hello to the last answer, as the peer sees it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
@@ -16,8 +17,11 @@ use crate::peer::{examination, hearing, history, presence, survey};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FRAME_AT_MOST, FrameError};
-use crate::wire::message::{CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TransactionId};
+use crate::wire::message::{
+    CHALLENGES_AT_MOST, Ended, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TOGETHER_AT_MOST,
+};
 use crate::wire::presence::Presence;
+use crate::wire::transaction_id::TransactionId;
 
 /// How long a caller may stay silent before its hello.
 pub const HELLO: Duration = Duration::from_secs(20);
@@ -84,8 +88,9 @@ pub fn serve(
         }
     };
     if let Some(transaction) = session.waiting.take() {
-        let outcome = transaction.abort(&format!("not committed: {end}"));
-        tracing::warn!(%outcome, "staged files removed");
+        for Ended { lineage, outcome } in transaction.abort(&format!("not committed: {end}")) {
+            tracing::warn!(%lineage, %outcome, "staged files removed");
+        }
     }
     match end {
         FrameError::Closed => Ok(()),
@@ -149,12 +154,15 @@ impl<'n> Session<'n> {
             | Request::Survey { .. }
             | Request::Examine { .. } => rejected("too many at once"),
             Request::Prepare(prepare) => self.prepare(&prepare, deadline),
+            Request::PrepareTogether { transaction, bundles } => {
+                self.prepare_together(&transaction, &bundles, deadline)
+            }
             Request::Commit { transaction } => match self.take(&transaction) {
-                Some(waiting) => concluded(hearing::of_own(self.grant, waiting.commit())),
+                Some(waiting) => self.all_concluded(waiting.commit()),
                 None => rejected("commit of a transaction that is not prepared"),
             },
             Request::Abort { transaction } => match self.take(&transaction) {
-                Some(waiting) => concluded(waiting.abort("held back by the primary")),
+                Some(waiting) => self.all_concluded(waiting.abort("held back by the primary")),
                 None => rejected("abort of a transaction that is not prepared"),
             },
             // It would wait for its own lock.
@@ -182,20 +190,52 @@ impl<'n> Session<'n> {
         if let Err(cause) = self.grant.allows_lineage(&request.lineage) {
             return concluded(Outcome::Refused { step: Step::Policy, cause });
         }
-        match transaction::prepare(self.node, request, self.grant, deadline) {
-            Ok(Prepared::Waiting(transaction)) => {
-                let reply = Reply::Prepared { transaction: transaction.id().clone() };
-                self.waiting = Some(transaction);
-                reply
-            }
-            Ok(Prepared::Planned(changes)) => Reply::Planned { changes },
-            Err(Halt(outcome)) => {
-                if outcome != Outcome::Unchanged {
-                    tracing::warn!(lineage = %request.lineage, %outcome, "not prepared");
+        if request.wishes.dry_run {
+            return match transaction::plan(self.node, request, self.grant, deadline) {
+                Ok(changes) => Reply::Planned { changes },
+                Err(Halt(outcome)) => concluded(outcome),
+            };
+        }
+        let id = &request.transaction;
+        let Prepared { waiting, apart } = transaction::prepare(self.node, id, &[request], self.grant, deadline);
+        self.waiting = waiting;
+        match apart.into_iter().next() {
+            None => Reply::Prepared { transaction: id.clone() },
+            Some(ended) => concluded(noted(ended).outcome),
+        }
+    }
+
+    fn prepare_together(&mut self, id: &TransactionId, bundles: &[Prepare], deadline: Deadline) -> Reply {
+        if self.waiting.is_some() {
+            return rejected("another transaction is prepared in this conversation");
+        }
+        let lineages: BTreeSet<_> = bundles.iter().map(|bundle| &bundle.lineage).collect();
+        let fit = |bundle: &Prepare| bundle.transaction == *id && !bundle.wishes.dry_run;
+        if bundles.is_empty()
+            || lineages.len() != bundles.len()
+            || bundles.len() > TOGETHER_AT_MOST
+            || !bundles.iter().all(fit)
+        {
+            return rejected(
+                "bundles that are no one transaction: none or too many, a lineage twice, another name, or a dry run",
+            );
+        }
+        let (mut allowed, mut apart) = (Vec::new(), Vec::new());
+        for bundle in bundles {
+            match self.grant.allows_lineage(&bundle.lineage) {
+                Ok(()) => allowed.push(bundle),
+                Err(cause) => {
+                    let outcome = Outcome::Refused { step: Step::Policy, cause };
+                    apart.push(Ended { lineage: bundle.lineage.clone(), outcome });
                 }
-                concluded(outcome)
             }
         }
+        if !allowed.is_empty() {
+            let prepared = transaction::prepare(self.node, id, &allowed, self.grant, deadline);
+            self.waiting = prepared.waiting;
+            apart.extend(prepared.apart.into_iter().map(noted));
+        }
+        Reply::PreparedTogether { transaction: id.clone(), apart }
     }
 
     fn take(&mut self, id: &TransactionId) -> Option<Box<Transaction<'n>>> {
@@ -204,16 +244,35 @@ impl<'n> Session<'n> {
 
     /// Waits for the process that may still be committing it, then says how it ended.
     fn recall(&mut self, id: &TransactionId, deadline: Deadline) -> Reply {
-        let outcome = match self.node.hold(deadline, self.grant) {
-            Err(Halt(outcome)) => outcome,
-            Ok(_held) => match history::recall(self.node.state(), id) {
-                Some((lineage, outcome)) if self.grant.allows_lineage(&lineage).is_ok() => {
-                    hearing::of_own(self.grant, outcome)
+        if let Err(Halt(outcome)) = self.node.hold(deadline, self.grant) {
+            return concluded(outcome);
+        }
+        let all = history::recall(self.node.state(), id);
+        let (mut ended, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|ended| self.grant.allows_lineage(&ended.lineage).is_ok());
+        if ended.is_empty() {
+            return concluded(Outcome::Pending { cause: "the transaction was never committed there".into() });
+        }
+        // What failed for all may be of the others.
+        for ended in ended.iter_mut().filter(|ended| !others.is_empty() && !ended.outcome.is_in_sync()) {
+            ended.outcome = hearing::of_another(&ended.outcome);
+        }
+        self.all_concluded(ended)
+    }
+
+    fn all_concluded(&self, mut ended: Vec<Ended>) -> Reply {
+        for ended in &mut ended {
+            ended.outcome = hearing::of_own(self.grant, ended.outcome.clone());
+        }
+        match <[Ended; 1]>::try_from(ended) {
+            Ok([one]) => concluded(one.outcome),
+            Err(several) => {
+                for Ended { lineage, outcome } in &several {
+                    tracing::info!(%lineage, %outcome, "concluded");
                 }
-                _ => Outcome::Pending { cause: "the transaction was never committed there".into() },
-            },
-        };
-        concluded(outcome)
+                Reply::ConcludedTogether { lineages: several }
+            }
+        }
     }
 
     fn webroots(&self) -> Webroots<'_> {
@@ -226,6 +285,14 @@ impl<'n> Session<'n> {
             grant: self.grant,
         }
     }
+}
+
+fn noted(ended: Ended) -> Ended {
+    let Ended { lineage, outcome } = &ended;
+    if *outcome != Outcome::Unchanged {
+        tracing::warn!(%lineage, %outcome, "not prepared");
+    }
+    ended
 }
 
 fn concluded(outcome: Outcome) -> Reply {

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::model::bundle::{Bundle, Part};
-use crate::model::certificate::Leaf;
+use crate::model::names::LineageName;
 use crate::model::outcome::Step;
 use crate::peer::archive::{Archive, ArchiveError, Lacks};
 use crate::peer::baseline::{Baseline, Tests};
@@ -13,60 +13,109 @@ use crate::peer::joined::Joined;
 use crate::peer::journal::Journal;
 use crate::peer::live::Live;
 use crate::peer::node::Node;
+use crate::peer::share::Share;
 use crate::peer::state::{Before, Intent, JoinedFile};
 use crate::peer::written;
 use crate::sys::dir::Stat;
 use crate::wire::message::{Ownership, Prepare, TreeAttributes};
+use crate::wire::transaction_id::TransactionId;
 
-/// Begins the journal, then writes archive files, joined files and the staged `live` directory.
+/// A bundle that may be installed here, and what was there before it.
+#[derive(Debug)]
+pub struct Candidate<'r> {
+    request: &'r Prepare,
+    bundle: Bundle,
+    attributes: TreeAttributes,
+    /// The node as it is.
+    pub baseline: Baseline,
+    notes: Vec<String>,
+}
+
+impl<'r> Candidate<'r> {
+    /// A bundle that was admitted. Changes nothing.
+    pub fn of(
+        node: &Node,
+        request: &'r Prepare,
+        bundle: Bundle,
+        baseline: Baseline,
+        notes: Vec<String>,
+    ) -> Result<Candidate<'r>, Halt> {
+        let attributes = attributes(node, request.attributes)?;
+        Ok(Candidate { request, bundle, attributes, baseline, notes })
+    }
+
+    /// Which lineage's it is.
+    pub fn lineage(&self) -> &LineageName {
+        &self.request.lineage
+    }
+
+    /// What is set out for it, and which files of it have to be written.
+    fn share(&self, node: &Node, tests: Tests) -> Result<(Share, Lacks), Halt> {
+        let request = self.request;
+        let joined: Vec<_> =
+            node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<io::Result<_>>()?;
+        let with_existence = |joined: Joined| joined.exists().map(|existed| (joined, existed));
+        let joined: Vec<_> = joined.into_iter().map(with_existence).collect::<io::Result<_>>()?;
+        let file = |(joined, existed): &(Joined, bool)| JoinedFile { path: joined.path(), existed: *existed };
+        let lacks = lacks(node, request, &self.bundle, self.baseline.before)?;
+        let intent = Intent {
+            transaction: request.transaction.clone(),
+            lineage: request.lineage.clone(),
+            before: self.baseline.before,
+            to: request.number,
+            writes: lacks.absent.clone(),
+            joined: joined.iter().map(file).collect(),
+            keep: request.keep.iter().copied().chain([request.number]).collect(),
+            tests_passed: tests != Tests::Failed,
+            digest: self.bundle.digest(),
+            old_leaf: self.baseline.old_leaf,
+            expectations: self.baseline.expectations.clone(),
+        };
+        let (leaf, notes) = (Some(self.bundle.leaf()), self.notes.clone());
+        Ok((Share { intent, trees: None, joined, leaf, notes }, lacks))
+    }
+
+    fn write(&self, node: &Node, share: &mut Share, lacks: &Lacks) -> io::Result<()> {
+        let Prepare { transaction, lineage, number, .. } = self.request;
+        if self.baseline.before != Before::Certbot {
+            let archive = Archive::create(node.letsencrypt(), lineage, self.attributes.directory)?;
+            let live = Live::create(node.letsencrypt(), lineage)?;
+            let (archive, live) = share.trees.insert((archive, live));
+            for parts in [&lacks.absent, &lacks.torn] {
+                archive.write(*number, self.bundle.files(), parts, &self.attributes)?;
+            }
+            live.stage(transaction, *number, self.attributes.directory)?;
+        }
+        let stage = |(joined, _): &(Joined, bool)| joined.stage(transaction, self.bundle.files(), self.attributes.key);
+        share.joined.iter().try_for_each(stage)
+    }
+}
+
+/// Begins the journal, then writes archive files, joined files and the staged `live` directories.
 /// On any failure everything written is removed again.
 pub fn stage<'n>(
     node: &'n Node,
-    request: &Prepare,
-    bundle: &Bundle,
-    old: Option<&Leaf>,
-    baseline: Baseline,
+    transaction: &TransactionId,
+    candidates: &[Candidate<'_>],
+    tests: Tests,
 ) -> Result<Ending<'n>, Halt> {
-    let attributes = attributes(node, request.attributes)?;
-    let joined: Vec<_> =
-        node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<io::Result<_>>()?;
-    let with_existence = |joined: Joined| joined.exists().map(|existed| (joined, existed));
-    let joined: Vec<_> = joined.into_iter().map(with_existence).collect::<io::Result<_>>()?;
-    let file = |(joined, existed): &(Joined, bool)| JoinedFile { path: joined.path(), existed: *existed };
-    let lacks = lacks(node, request, bundle, baseline.before)?;
-    let intent = Intent {
-        transaction: request.transaction.clone(),
-        lineage: request.lineage.clone(),
-        before: baseline.before,
-        to: request.number,
-        writes: lacks.absent.clone(),
-        joined: joined.iter().map(file).collect(),
-        keep: request.keep.iter().copied().chain([request.number]).collect(),
-        tests_passed: baseline.tests != Tests::Failed,
-        digest: bundle.digest(),
-        old_leaf: old.map(|leaf| leaf.digest),
-        expectations: baseline.expectations,
+    let shares: Vec<_> = candidates.iter().map(|one| one.share(node, tests)).collect::<Result<_, _>>()?;
+    let is_there = |one: &Candidate<'_>| match one.baseline.before {
+        Before::Certbot => Ok(true),
+        _ => Archive::open(node.letsencrypt(), one.lineage()).map(|archive| archive.is_some()),
     };
-    let mut ending = Ending { node, journal: Journal::begin(node.state(), intent)?, trees: None, joined };
-    let mut write = || -> io::Result<()> {
-        if baseline.before != Before::Certbot {
-            let archive = Archive::create(node.letsencrypt(), &request.lineage, attributes.directory)?;
-            let live = Live::create(node.letsencrypt(), &request.lineage)?;
-            let (archive, live) = ending.trees.insert((archive, live));
-            for parts in [&lacks.absent, &lacks.torn] {
-                archive.write(request.number, bundle.files(), parts, &attributes)?;
-            }
-            live.stage(&request.transaction, request.number, attributes.directory)?;
+    let there: Vec<_> = candidates.iter().map(is_there).collect::<io::Result<_>>()?;
+    Archive::check_room(node.letsencrypt(), there.iter().filter(|is_there| !**is_there).count())?;
+    let intents = shares.iter().map(|(share, _)| share.intent.clone()).collect();
+    let mut ending = Ending { node, journal: Journal::begin(node.state(), transaction, intents)?, shares: Vec::new() };
+    for (candidate, (mut share, lacks)) in candidates.iter().zip(shares) {
+        let written = candidate.write(node, &mut share, &lacks);
+        ending.shares.push(share);
+        if let Err(error) = written {
+            return Err(ending.give_up(Step::Stage, &error.to_string()));
         }
-        ending
-            .joined
-            .iter()
-            .try_for_each(|(joined, _)| joined.stage(&request.transaction, bundle.files(), attributes.key))
-    };
-    match write() {
-        Ok(()) => Ok(ending),
-        Err(error) => Err(ending.give_up(Step::Stage, &error.to_string())),
     }
+    Ok(ending)
 }
 
 fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Result<Lacks, Halt> {
@@ -74,7 +123,6 @@ fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Res
         return Ok(Lacks { absent: Vec::new(), torn: Vec::new() });
     }
     let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else {
-        Archive::check_room(node.letsencrypt())?;
         return Ok(Lacks { absent: Part::ALL.to_vec(), torn: Vec::new() });
     };
     let is_ours = written::numbers(node.state(), &request.lineage)?.contains(&request.number);

@@ -10,13 +10,13 @@ use crate::model::digest::Digest;
 use crate::model::names::LineageName;
 use crate::model::outcome::Step;
 use crate::peer::probe::Expectation;
-use crate::wire::message::TransactionId;
+use crate::wire::transaction_id::TransactionId;
 
 /// One line of the journal. Each is durable before what it announces is done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum Record {
-    /// Files are about to be written beside the visible ones.
+    /// Files are about to be written beside the visible ones. One for each lineage of the transaction, all at its beginning.
     Begun(Box<Intent>),
     /// From here on the visible tree may be the new one.
     Switching,
@@ -38,7 +38,7 @@ pub enum Record {
     },
 }
 
-/// Everything that finishing or undoing needs to know, written before anything is done.
+/// Everything that finishing or undoing one lineage's share of a transaction needs to know, written before anything is done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     /// The primary's name for it.
@@ -132,7 +132,7 @@ impl State {
     /// The state after one more record.
     pub fn after(self, record: &Record) -> Result<State, OutOfOrder> {
         match (self, record) {
-            (State::Idle, Record::Begun(_)) => Ok(State::Staging),
+            (State::Idle | State::Staging, Record::Begun(_)) => Ok(State::Staging),
             (State::Staging, Record::Switching) => Ok(State::Switching),
             (State::Switching, Record::Confirmed) => Ok(State::Confirmed),
             // Undoing may be tried again and again, by a later run or a person; it is noted once, so no journal grows.

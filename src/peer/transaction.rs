@@ -1,11 +1,14 @@
 //! The move of this node from one bundle to the next. This is the only file that knows the step order.
 //!
+//! Bundles of several lineages may move together: with one test, one reload and one end for all.
+//!
 //! Killed or unplugged at any moment, the node has the old tree or the new one, and the journal says
 //! which; `recovery` then finishes or undoes the rest. Nothing before `commit` is visible to anybody, but for
 //! one thing: files of the installed version that are torn, and so serve nobody, are mended where they are.
 
-use crate::model::bundle::Bundle;
+use crate::model::bundle::{Bundle, Part};
 use crate::model::deadline::Deadline;
+use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
 use crate::peer::baseline::{self, Baseline, Tests};
 use crate::peer::ending::Ending;
@@ -14,122 +17,189 @@ use crate::peer::journal::Journal;
 use crate::peer::node::{Held, Node};
 use crate::peer::policy::Grant;
 use crate::peer::service::{Reload, Unwilling};
+use crate::peer::share::Share;
+use crate::peer::staging::Candidate;
 use crate::peer::state::{Before, Record};
 use crate::peer::{admission, brought, hearing, preflight, service, staging, trust};
-use crate::wire::message::{Prepare, TransactionId, Version};
+use crate::wire::message::{Ended, Prepare, Version};
+use crate::wire::transaction_id::TransactionId;
 
 /// What `prepare` came to.
-pub enum Prepared<'n> {
-    /// Staged and pre-flighted; waiting for `commit` or `abort`.
-    Waiting(Box<Transaction<'n>>),
-    /// Only asked: what would change, one line a file or command.
-    Planned(Vec<String>),
+pub struct Prepared<'n> {
+    /// Staged and pre-flighted; waiting for `commit` or `abort`. None when every lineage is apart.
+    pub waiting: Option<Box<Transaction<'n>>>,
+    /// The lineages that are no part of it, each with how it ended for it.
+    pub apart: Vec<Ended>,
 }
 
-/// A staged bundle. It holds the node's lock until it is committed or aborted.
+/// Staged bundles, each of another lineage. It holds the node's lock until it is committed or aborted.
 pub struct Transaction<'n> {
     _held: Held,
     ending: Ending<'n>,
-    bundle: Bundle,
-    notes: Vec<String>,
 }
 
-/// From the lock to a staged and pre-flighted bundle. Halted anywhere, nothing has changed.
-pub fn prepare<'n>(node: &'n Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Prepared<'n>, Halt> {
-    let held = if request.wishes.dry_run { node.lock(deadline)? } else { node.hold(deadline, grant)? };
-    if request.wishes.dry_run && Journal::is_there(node.state()) {
-        let change = format!("finish or undo what an earlier run left in {}", node.state().display());
-        return Ok(Prepared::Planned(vec![change]));
-    }
-    prepare_held(node, held, request, grant, deadline).map_err(|Halt(outcome)| Halt(hearing::of_own(grant, outcome)))
-}
-
-fn prepare_held<'n>(
+/// From the lock to staged and pre-flighted bundles. Of what is apart nothing has changed.
+///
+/// A lineage that may not be installed, or is already, is left out. What fails after that, a disk or a service, fails for all.
+pub fn prepare<'n>(
     node: &'n Node,
-    held: Held,
+    transaction: &TransactionId,
+    requests: &[&Prepare],
+    grant: &Grant,
+    deadline: Deadline,
+) -> Prepared<'n> {
+    let lineages = || requests.iter().map(|request| request.lineage.clone()).collect();
+    let held = match node.hold(deadline, grant) {
+        Ok(held) => held,
+        Err(Halt(outcome)) => return Prepared { waiting: None, apart: all_ended(lineages(), &outcome) },
+    };
+    let (mut candidates, mut apart) = (Vec::new(), Vec::new());
+    for request in requests {
+        match admit(node, request, grant, deadline) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(Halt(outcome)) => {
+                apart.extend(all_ended(vec![request.lineage.clone()], &hearing::of_own(grant, outcome)));
+            }
+        }
+    }
+    if candidates.is_empty() {
+        return Prepared { waiting: None, apart };
+    }
+    let lineages = candidates.iter().map(|candidate| candidate.lineage().clone()).collect();
+    match stage_and_try(node, transaction, &candidates, deadline) {
+        Ok(ending) => Prepared { waiting: Some(Box::new(Transaction { _held: held, ending })), apart },
+        Err(Halt(outcome)) => {
+            apart.extend(all_ended(lineages, &hearing::of_own(grant, outcome)));
+            Prepared { waiting: None, apart }
+        }
+    }
+}
+
+fn all_ended(lineages: Vec<LineageName>, outcome: &Outcome) -> Vec<Ended> {
+    lineages.into_iter().map(|lineage| Ended { lineage, outcome: outcome.clone() }).collect()
+}
+
+fn admit<'r>(node: &Node, request: &'r Prepare, grant: &Grant, deadline: Deadline) -> Result<Candidate<'r>, Halt> {
+    let (bundle, baseline, notes) = look(node, request, grant, deadline)?;
+    Candidate::of(node, request, bundle, baseline, notes)
+}
+
+/// What can be said of a bundle before anything is written: whether it may be installed, and what is there.
+fn look(
+    node: &Node,
     request: &Prepare,
     grant: &Grant,
     deadline: Deadline,
-) -> Result<Prepared<'n>, Halt> {
+) -> Result<(Bundle, Baseline, Vec<String>), Halt> {
     let offered = Version { number: request.number, digest: request.files.digest() };
     if !node.is_own() && admission::installed(node, &request.lineage).unwrap_or_default() == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
     }
     let old = baseline::installed_leaf(node, &request.lineage)?;
     let now = jiff::Timestamp::now().as_second();
-    let (bundle, mut notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
+    let (bundle, notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
     trust::check(node, request, grant, &bundle)?;
     let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
-    if request.wishes.dry_run {
-        // A plan has no pre-flight.
-        if baseline.tests == Tests::NotAsked {
-            baseline::test(node.services())?;
-        }
-        return Ok(Prepared::Planned(plan(node, request, grant, &baseline)));
-    }
-    let tests = baseline.tests;
-    let ending = staging::stage(node, request, &bundle, old.as_ref(), baseline)?;
+    Ok((bundle, baseline, notes))
+}
+
+fn stage_and_try<'n>(
+    node: &'n Node,
+    transaction: &TransactionId,
+    candidates: &[Candidate<'_>],
+    deadline: Deadline,
+) -> Result<Ending<'n>, Halt> {
+    let of_each: Vec<_> = candidates.iter().map(|candidate| &candidate.baseline.wholeness).collect();
+    let tests = baseline::tests(node.services(), &of_each)?;
+    let mut ending = staging::stage(node, transaction, candidates, tests)?;
     let overlay = if ending.can_be_tried() { ending.overlay() } else { Vec::new() };
     match preflight::run(node.services(), &overlay, tests, deadline) {
-        Ok(more) => notes.extend(more),
+        Ok(notes) => ending.note(&notes),
         Err(Unwilling { step, cause }) => return Err(ending.give_up(step, &cause)),
     }
-    Ok(Prepared::Waiting(Box::new(Transaction { _held: held, ending, bundle, notes })))
+    Ok(ending)
 }
 
 impl Transaction<'_> {
     /// The primary's name for it.
     pub fn id(&self) -> &TransactionId {
-        &self.ending.intent().transaction
+        self.ending.journal.transaction()
+    }
+
+    fn lineages(&self) -> Vec<LineageName> {
+        self.ending.shares.iter().map(|share| share.intent.lineage.clone()).collect()
     }
 
     /// Switch, test, reload, probe, and finish; or back. This node now decides alone.
-    pub fn commit(mut self) -> Outcome {
+    pub fn commit(mut self) -> Vec<Ended> {
+        let lineages = self.lineages();
         self.note_leafs();
         // Not noted means not begun.
         if let Err(error) = self.ending.journal.write(&Record::Switching) {
-            return self.ending.give_up(Step::Switch, &format!("{:#}", anyhow::Error::from(error))).0;
+            let cause = format!("{:#}", anyhow::Error::from(error));
+            return all_ended(lineages, &self.ending.give_up(Step::Switch, &cause).0);
         }
         match self.switch_and_settle() {
-            Ok(notes) => {
-                self.notes.extend(notes);
-                self.ending.finish(self.notes)
-            }
-            Err(Unwilling { step, cause }) => self.ending.undo(step, cause, Reload::Back),
+            Ok(()) => self.ending.finish(),
+            Err(Unwilling { step, cause }) => all_ended(lineages, &self.ending.undo(step, cause, Reload::Back)),
         }
     }
 
     /// Only what is said of the services hangs on it, so a disk that takes nothing more holds no certificate up.
     fn note_leafs(&self) {
-        let (state, intent) = (self.ending.node.state(), self.ending.intent());
-        if let Err(error) =
-            brought::note(state, &intent.lineage, intent.old_leaf.into_iter().chain([self.bundle.leaf()]))
-        {
-            tracing::warn!(lineage = %intent.lineage, %error, "cannot note which certificates were brought here");
+        for Share { intent, leaf, .. } in &self.ending.shares {
+            if let Err(error) =
+                brought::note(self.ending.node.state(), &intent.lineage, intent.old_leaf.into_iter().chain(*leaf))
+            {
+                tracing::warn!(lineage = %intent.lineage, %error, "cannot note which certificates were brought here");
+            }
         }
     }
 
-    fn switch_and_settle(&mut self) -> Result<Vec<String>, Unwilling> {
+    fn switch_and_settle(&mut self) -> Result<(), Unwilling> {
         let at_switch = |error: anyhow::Error| Unwilling { step: Step::Switch, cause: format!("{error:#}") };
         self.ending.switch().map_err(at_switch)?;
-        let expectations = &self.ending.intent().expectations;
-        let notes = service::settle(self.ending.node.services(), expectations, self.bundle.leaf(), Reload::All)?;
-        self.ending.journal.write(&Record::Confirmed).map_err(|error| at_switch(error.into()))?;
-        Ok(notes)
+        let services = self.ending.node.services();
+        let expected: Vec<_> = self.ending.shares.iter().flat_map(Share::expects).collect();
+        let notes = service::settle(services, &expected, Reload::All)?;
+        self.ending.note(&notes);
+        if services.iter().any(|service| !service.probe.is_empty()) {
+            for share in self.ending.shares.iter_mut().filter(|share| share.intent.expectations.is_empty()) {
+                share.notes.push("not served here".into());
+            }
+        }
+        self.ending.journal.write(&Record::Confirmed).map_err(|error| at_switch(error.into()))
     }
 
     /// Removes everything that was staged.
-    pub fn abort(self, why: &str) -> Outcome {
-        self.ending.give_up(Step::Stage, why).0
+    pub fn abort(self, why: &str) -> Vec<Ended> {
+        all_ended(self.lineages(), &self.ending.give_up(Step::Stage, why).0)
     }
 }
 
-fn plan(node: &Node, request: &Prepare, grant: &Grant, baseline: &Baseline) -> Vec<String> {
+/// What would change, one line a file or command. Changes nothing.
+pub fn plan(node: &Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Vec<String>, Halt> {
+    let _held = node.lock(deadline)?;
+    if Journal::is_there(node.state()) {
+        return Ok(vec![format!("finish or undo what an earlier run left in {}", node.state().display())]);
+    }
+    let found = look(node, request, grant, deadline).and_then(|(_, baseline, _)| {
+        // A plan has no pre-flight.
+        if baseline::tests(node.services(), &[&baseline.wholeness])? == Tests::NotAsked {
+            baseline::test(node.services())?;
+        }
+        Ok(baseline)
+    });
+    let baseline = found.map_err(|Halt(outcome)| Halt(hearing::of_own(grant, outcome)))?;
+    Ok(changes(node, request, grant, &baseline))
+}
+
+fn changes(node: &Node, request: &Prepare, grant: &Grant, baseline: &Baseline) -> Vec<String> {
     let (lineage, number) = (&request.lineage, request.number);
     let tree = node.letsencrypt().path().display();
     let mut changes = Vec::new();
     if baseline.before != Before::Certbot {
-        let files = crate::model::bundle::Part::ALL.map(|part| part.file(number));
+        let files = Part::ALL.map(|part| part.file(number));
         changes.push(format!("write {tree}/archive/{lineage}/{{{}}}", files.join(",")));
         changes.push(match baseline.before {
             Before::Number(old) => format!("switch {tree}/live/{lineage} from {old} to {number}"),

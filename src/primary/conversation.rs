@@ -17,7 +17,9 @@ use crate::primary::fleet::Member;
 use crate::primary::link::{self, LinkError, Stream};
 use crate::wire::banner::{self, BannerError};
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{CHALLENGES_AT_MOST, Installed, LINEAGES_AT_MOST, Reply, Request, TokenFailure};
+use crate::wire::message::{
+    CHALLENGES_AT_MOST, Ended, Installed, LINEAGES_AT_MOST, Reply, Request, TOGETHER_AT_MOST, TokenFailure,
+};
 use crate::wire::survey::Survey;
 
 /// A node gives up a little before we do, so that its word for it still arrives.
@@ -104,6 +106,7 @@ impl TalkError {
 /// An open conversation. Dropping it ends it; the node then undoes what is not committed.
 pub struct Conversation {
     stream: Box<dyn Stream>,
+    protocol: u32,
     version: String,
     clock_ahead: i64,
 }
@@ -127,8 +130,8 @@ impl Conversation {
         deadline: Deadline,
         turn: Deadline,
     ) -> Result<Conversation, TalkError> {
-        let mut conversation =
-            Conversation { stream: link::open(&member.route(), deadline)?, version: String::new(), clock_ahead: 0 };
+        let stream = link::open(&member.route(), deadline)?;
+        let mut conversation = Conversation { stream, protocol: 0, version: String::new(), clock_ahead: 0 };
         conversation.until(turn);
         let budget = deadline.left().saturating_sub(PEER_GIVES_UP_EARLIER).max(Duration::from_secs(1));
         let hello = Request::Hello {
@@ -144,15 +147,18 @@ impl Conversation {
         // A far side that ends at once breaks the write; what it said tells more than that.
         let sent = written
             .and_then(|()| Ok(conversation.stream.write_all(&flight).and_then(|()| conversation.stream.flush())?));
-        if let Err(error) = banner::read(&mut conversation.stream) {
-            let is_away = match error {
-                BannerError::Ended(_) => conversation.stream.is_away(),
-                BannerError::Io(_) | BannerError::Deadline => true,
-                BannerError::Foreign(_) | BannerError::Versions(..) => false,
-            };
-            let (said, trial) = (conversation.said(), member.route().trial());
-            return Err(TalkError::Banner { error, said, trial, is_away });
-        }
+        conversation.protocol = match banner::read(&mut conversation.stream) {
+            Ok(protocol) => protocol,
+            Err(error) => {
+                let is_away = match error {
+                    BannerError::Ended(_) => conversation.stream.is_away(),
+                    BannerError::Io(_) | BannerError::Deadline => true,
+                    BannerError::Foreign(_) | BannerError::Versions(..) => false,
+                };
+                let (said, trial) = (conversation.said(), member.route().trial());
+                return Err(TalkError::Banner { error, said, trial, is_away });
+            }
+        };
         sent.map_err(|error| conversation.broken(error))?;
         match conversation.receive()? {
             Reply::Hello { version, clock, .. } => {
@@ -161,6 +167,11 @@ impl Conversation {
             }
             _ => Err(TalkError::Unexpected),
         }
+    }
+
+    /// The version of the protocol that both sides speak.
+    pub fn protocol(&self) -> u32 {
+        self.protocol
     }
 
     /// Which certcast answers there; escaped.
@@ -214,6 +225,10 @@ pub fn harmless(reply: Reply) -> Reply {
         let some = failures.into_iter().take(CHALLENGES_AT_MOST);
         some.map(|TokenFailure { name, cause }| TokenFailure { name, cause: escaped(&cause) }).collect()
     };
+    let ended = |lineages: Vec<Ended>| {
+        let some = lineages.into_iter().take(TOGETHER_AT_MOST);
+        some.map(|Ended { lineage, outcome }| Ended { lineage, outcome: outcome.harmless() }).collect()
+    };
     match reply {
         Reply::Hello { version, node, clock } => Reply::Hello { version: escaped(&version), node, clock },
         Reply::Published { failures: all } => Reply::Published { failures: failures(all) },
@@ -232,6 +247,8 @@ pub fn harmless(reply: Reply) -> Reply {
             Reply::Compared { lineages: some.map(harmless).collect() }
         }
         Reply::Prepared { transaction } => Reply::Prepared { transaction },
+        Reply::PreparedTogether { transaction, apart } => Reply::PreparedTogether { transaction, apart: ended(apart) },
+        Reply::ConcludedTogether { lineages } => Reply::ConcludedTogether { lineages: ended(lineages) },
     }
 }
 

@@ -1,22 +1,23 @@
-//! Bringing nodes to the primary's lineages: compare, the own services first, then the rollout.
+//! Bringing nodes to the primary's lineages: several together first, then each that is not in line by itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::config::{Config, MissingNames};
+use crate::model::config::Config;
 use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
-use crate::primary::fleet::{Fleet, Member, Places};
-use crate::primary::line::{First, Line, Patience, Staged};
+use crate::primary::fleet::{Fleet, Member};
+use crate::primary::line::{First, Line};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
-use crate::primary::rollout::{self, Part, Rules};
-use crate::primary::watcher::{Phase, Watcher};
-use crate::wire::message::{Prepare, TransactionId, Wishes};
+use crate::primary::round::{self, Round};
+use crate::primary::watcher::Watcher;
+use crate::wire::message::Wishes;
 
 /// The longest that one run may take, however many lineages it has.
 const AT_MOST: Duration = Duration::from_secs(15 * 60);
@@ -34,6 +35,13 @@ pub struct Delivery {
     /// For a dry run: what would change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+}
+
+impl Delivery {
+    /// Whether the node has the lineage now, or nothing was to be done but to say what would be.
+    pub fn is_well(&self) -> bool {
+        self.outcome.as_ref().is_none_or(Outcome::is_in_sync)
+    }
 }
 
 /// How to deliver.
@@ -58,37 +66,42 @@ pub struct Courier<'c> {
     pub manner: Manner,
 }
 
-/// A lineage on its way, under one transaction's name on all nodes.
-struct Parcel<'l> {
-    lineage: &'l Lineage,
-    transaction: TransactionId,
-}
-
 impl<'c> Courier<'c> {
-    /// Delivers lineages, one after another, to the given peers; the own node's services come first.
+    /// Delivers lineages to the given peers; the own node's services come first.
+    ///
+    /// Several travel together as far as that goes well, so that each node reloads once. What is not in line after that is
+    /// delivered one lineage after another: what is wrong with one is told of that one, and holds no other back.
     pub fn deliver(
         &self,
         lineages: &[Lineage],
         peers: &[&'c Member],
         watcher: &'c dyn Watcher,
     ) -> io::Result<Vec<Delivery>> {
-        let parcel = |lineage| Ok(Parcel { lineage, transaction: TransactionId::random()? });
-        let parcels: Vec<_> = lineages.iter().map(parcel).collect::<io::Result<_>>()?;
-        let rounds = u32::try_from(parcels.len().max(1)).unwrap_or(u32::MAX);
-        let deadline = Deadline::after(self.config.deploy.budget.saturating_mul(rounds).min(AT_MOST));
-        let mut lines = self.lines(&parcels, peers, watcher, deadline);
+        let alone: Vec<_> = lineages.iter().map(|lineage| Round::of(vec![lineage])).collect::<io::Result<_>>()?;
+        let loads = if self.manner.wishes.dry_run { Vec::new() } else { round::loads(lineages) };
+        let together: Vec<_> = loads.into_iter().map(Round::of).collect::<io::Result<_>>()?;
+        let budget = self.config.deploy.budget;
+        let shares = count(&alone).saturating_add(together.len().try_into().unwrap_or(u32::MAX).saturating_mul(2));
+        let deadline = Deadline::after(budget.saturating_mul(shares).min(AT_MOST));
+        let mut lines = self.lines(lineages, &alone, peers, watcher, deadline);
         let mut deliveries = Vec::new();
-        for (parcel, rest) in parcels.iter().zip((1..=rounds).rev()) {
-            let turn = deadline.at_most(deadline.left() / rest);
-            for line in &mut lines {
-                line.until(turn);
-            }
-            let round = self.deliver_one(parcel, &mut lines, watcher, turn);
-            for delivery in &round {
-                self.remember(delivery, parcel.lineage);
-            }
-            deliveries.extend(round);
+        for (round, rest) in together.iter().zip((1..=count(&together)).rev()) {
+            // Half of the time is for what is to be done again alone.
+            let turn = deadline.at_most((deadline.left() / 2 / rest).min(budget.saturating_mul(2)));
+            deliveries.extend(round.run(self, &mut lines, watcher, turn, |_, _| true));
+            lines.iter_mut().for_each(Line::mend);
         }
+        let in_line: BTreeSet<_> = deliveries.iter().map(|one| (one.node.clone(), one.lineage.clone())).collect();
+        let lacks = |node: &NodeName, lineage: &LineageName| !in_line.contains(&(node.clone(), lineage.clone()));
+        let due: Vec<_> = alone.into_iter().filter(|round| round.is_for_any(self, &lines, lacks)).collect();
+        for (round, rest) in due.iter().zip((1..=count(&due)).rev()) {
+            let turn = deadline.at_most(deadline.left() / rest);
+            deliveries.extend(round.run(self, &mut lines, watcher, turn, lacks));
+        }
+        let ranks: BTreeMap<_, _> = lineages.iter().map(|lineage| &lineage.name).zip(0..).collect();
+        let own = std::iter::once(&self.fleet.own.name);
+        let nodes: BTreeMap<_, _> = own.chain(peers.iter().map(|peer| &peer.name)).zip(0..).collect();
+        deliveries.sort_by_key(|one| (ranks.get(&one.lineage).copied(), nodes.get(&one.node).copied()));
         Ok(deliveries)
     }
 
@@ -96,94 +109,29 @@ impl<'c> Courier<'c> {
     /// the first flight; every other one is asked first, so that only what it lacks travels.
     fn lines(
         &self,
-        parcels: &[Parcel<'_>],
+        lineages: &[Lineage],
+        alone: &[Round<'_>],
         peers: &[&'c Member],
         watcher: &'c dyn Watcher,
         deadline: Deadline,
     ) -> Vec<Line<'c>> {
         let mut lines = Vec::new();
         for member in peers {
-            let wanted: Vec<_> = parcels.iter().filter(|parcel| self.wants(member, &parcel.lineage.name)).collect();
-            let lacks = |parcel: &Parcel<'_>| {
-                let record = record::read(&self.config.node.state, &member.name, &parcel.lineage.name);
-                record.and_then(|record| record.has) != Some(parcel.lineage.digest())
+            let wanted: Vec<_> = lineages.iter().filter(|lineage| self.wants(member, &lineage.name)).collect();
+            let lacks = |lineage: &Lineage| {
+                let record = record::read(&self.config.node.state, &member.name, &lineage.name);
+                record.and_then(|record| record.has) != Some(lineage.digest())
             };
-            let first = match wanted.as_slice() {
-                [] => continue,
-                [only] if self.manner.is_fresh && lacks(only) => {
-                    First::Prepare(Box::new(self.prepare(only, self.name_on_peers(&only.lineage.name))))
+            let first = match (wanted.as_slice(), alone) {
+                ([], _) => continue,
+                ([only], [round]) if self.manner.is_fresh && lacks(only) => {
+                    First::Prepare(Box::new(round.bundle(self, only, member)))
                 }
-                some => First::Compare(some.iter().map(|parcel| self.name_on_peers(&parcel.lineage.name)).collect()),
+                (some, _) => First::Compare(some.iter().map(|lineage| self.name_on(member, &lineage.name)).collect()),
             };
             lines.push(Line::new(&self.config.node.name, member, watcher, first, deadline));
         }
         lines
-    }
-
-    /// The own node first, since certbot has switched its links already: its services are the first canary.
-    /// Meanwhile the peers stage, which nobody sees.
-    fn deliver_one(
-        &self,
-        parcel: &Parcel<'_>,
-        lines: &mut [Line<'c>],
-        watcher: &dyn Watcher,
-        deadline: Deadline,
-    ) -> Vec<Delivery> {
-        let name = self.name_on_peers(&parcel.lineage.name);
-        let lines: Vec<_> = lines.iter_mut().filter(|line| self.wants(line.member(), &parcel.lineage.name)).collect();
-        let own = &self.fleet.own.name;
-        watcher.begins(
-            &parcel.lineage.name,
-            std::iter::once(own).chain(lines.iter().map(|line| line.name())).cloned().collect(),
-        );
-        let rules = Rules { require: self.config.deploy.require, canary: self.config.deploy.canary };
-        let places = Places::new(self.config.deploy.parallel);
-        let stage = |line: &mut Line<'_>| {
-            places.with(|| line.open());
-            line.stage(|| self.prepare(parcel, name.clone()))
-        };
-        let was_lost = |node: &NodeName| {
-            let record = record::read(&self.config.node.state, node, &parcel.lineage.name);
-            record.is_some_and(|record| matches!(record.outcome, Outcome::Pending { .. }))
-        };
-        let mut round = Vec::new();
-        let parts = rollout::roll_out(lines, rules, was_lost, stage, || {
-            let own = self.settle_own(parcel, watcher, deadline);
-            let in_sync = own.outcome.as_ref().is_none_or(Outcome::is_in_sync);
-            let why = format!("{}the services on {} did not take this certificate", rollout::HELD_BACK, own.node);
-            round.push(own);
-            if in_sync { Ok(()) } else { Err(why) }
-        });
-        round.extend(parts.into_iter().map(|(node, part)| delivery(&node, parcel.lineage, part)));
-        round
-    }
-
-    fn settle_own(&self, parcel: &Parcel<'_>, watcher: &dyn Watcher, deadline: Deadline) -> Delivery {
-        let member = &self.fleet.own;
-        let prepare = || self.prepare(parcel, parcel.lineage.name.clone());
-        let first = First::Prepare(Box::new(prepare()));
-        let mut line = Line::new(&self.config.node.name, member, watcher, first, deadline);
-        let part = match line.stage(prepare) {
-            Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
-            Staged::Planned(changes) => Part::Planned(changes),
-            Staged::Ended(outcome) => Part::Concluded(outcome),
-        };
-        line.reaches(Phase::Done);
-        delivery(&member.name, parcel.lineage, part)
-    }
-
-    fn prepare(&self, parcel: &Parcel<'_>, name: LineageName) -> Prepare {
-        let lineage = parcel.lineage;
-        Prepare {
-            transaction: parcel.transaction.clone(),
-            lineage: name,
-            number: lineage.number,
-            files: lineage.bundle.files().clone(),
-            attributes: lineage.attributes,
-            keep: lineage.keep.clone(),
-            refuse_missing_names: self.config.deploy.missing_names == MissingNames::Refuse,
-            wishes: self.manner.wishes,
-        }
     }
 
     /// The present lineage that has this one's name on the peers (`deploy.rename`): sending both would never converge.
@@ -203,7 +151,13 @@ impl<'c> Courier<'c> {
         self.config.deploy.name_on_peers(lineage).clone()
     }
 
-    fn remember(&self, delivery: &Delivery, lineage: &Lineage) {
+    /// Its name on a node.
+    pub fn name_on(&self, member: &Member, lineage: &LineageName) -> LineageName {
+        if member.is_own() { lineage.clone() } else { self.name_on_peers(lineage) }
+    }
+
+    /// Remembers how it ended for a lineage on a node.
+    pub fn remember(&self, delivery: &Delivery, lineage: &Lineage) {
         let Some(outcome) = &delivery.outcome else { return };
         tracing::info!(node = %delivery.node, lineage = %delivery.lineage, %outcome, "delivered");
         if self.manner.wishes.dry_run {
@@ -216,10 +170,6 @@ impl<'c> Courier<'c> {
     }
 }
 
-fn delivery(node: &NodeName, lineage: &Lineage, part: Part) -> Delivery {
-    let (outcome, changes) = match part {
-        Part::Concluded(outcome) => (Some(outcome), Vec::new()),
-        Part::Planned(changes) => (None, changes),
-    };
-    Delivery { node: node.clone(), lineage: lineage.name.clone(), outcome, changes }
+fn count(rounds: &[Round<'_>]) -> u32 {
+    u32::try_from(rounds.len().max(1)).unwrap_or(u32::MAX)
 }

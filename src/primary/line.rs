@@ -9,8 +9,11 @@ use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::Member;
 use crate::primary::watcher::{Phase, Watcher};
-use crate::wire::message::{Prepare, Reply, Request, TransactionId, Version};
+use crate::wire::message::{Ended, Prepare, Reply, Request, Version};
 use crate::wire::presence::Presence;
+use crate::wire::transaction_id::TransactionId;
+
+mod together;
 
 /// How long a lost answer is asked for again, beyond the conversation's own deadline.
 const RECALL: Duration = Duration::from_secs(20);
@@ -24,8 +27,25 @@ pub struct Line<'f> {
     /// When what is said of the present lineage is waited for no longer.
     turn: Deadline,
     talk: Talk,
+    /// The lineages that it was opened for, to be compared.
+    compares: Vec<LineageName>,
     installed: BTreeMap<LineageName, Presence>,
-    underway: Option<TransactionId>,
+    underway: Option<Underway>,
+    /// What the node said of each lineage of the last transaction; of those that it said nothing of, all ended as the
+    /// transaction did.
+    ended: Vec<Ended>,
+}
+
+/// What is staged, or may be.
+struct Underway {
+    transaction: TransactionId,
+    lineages: Vec<LineageName>,
+}
+
+impl Underway {
+    fn of(prepare: &Prepare) -> Self {
+        Underway { transaction: prepare.transaction.clone(), lineages: vec![prepare.lineage.clone()] }
+    }
 }
 
 enum Talk {
@@ -61,6 +81,8 @@ pub enum Staged {
     Planned(Vec<String>),
     /// Nothing to commit.
     Ended(Outcome),
+    /// Not with others: what it lacks goes alone.
+    Left,
 }
 
 impl<'f> Line<'f> {
@@ -73,7 +95,8 @@ impl<'f> Line<'f> {
         deadline: Deadline,
     ) -> Self {
         let talk = Talk::Unopened(first);
-        Line { own, member, watcher, deadline, turn: deadline, talk, installed: BTreeMap::new(), underway: None }
+        let (compares, installed, ended) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Line { own, member, watcher, deadline, turn: deadline, talk, compares, installed, underway: None, ended }
     }
 
     /// Waits until then for what comes next: a node that says no more must not use up other lineages' time.
@@ -90,7 +113,7 @@ impl<'f> Line<'f> {
         let first = match std::mem::replace(first, First::Compare(Vec::new())) {
             First::Compare(lineages) => Request::Compare { lineages },
             First::Prepare(prepare) => {
-                self.underway = Some(prepare.transaction.clone());
+                self.underway = Some(Underway::of(&prepare));
                 Request::Prepare(prepare)
             }
         };
@@ -105,14 +128,24 @@ impl<'f> Line<'f> {
             Ok(talk) => Talk::Open(talk),
             Err(error) => Talk::Broken(error.outcome()),
         };
-        if let Request::Compare { .. } = first {
+        if let Request::Compare { lineages } = first {
             match self.receive() {
-                Ok(Reply::Compared { lineages }) => {
-                    self.installed = lineages.into_iter().map(|entry| (entry.lineage, entry.presence)).collect();
+                Ok(Reply::Compared { lineages: found }) => {
+                    self.compares = lineages;
+                    self.installed = found.into_iter().map(|entry| (entry.lineage, entry.presence)).collect();
                 }
                 Ok(_) => self.talk = Talk::Broken(TalkError::Unexpected.outcome()),
                 Err(outcome) => self.talk = Talk::Broken(outcome),
             }
+        }
+    }
+
+    /// Has a line that broke after its node had answered opened anew when it is next used. What the node did in the meantime
+    /// is compared then.
+    pub fn mend(&mut self) {
+        if let (Talk::Broken(_), false) = (&self.talk, self.compares.is_empty()) {
+            self.talk = Talk::Unopened(First::Compare(std::mem::take(&mut self.compares)));
+            self.installed.clear();
         }
     }
 
@@ -122,8 +155,13 @@ impl<'f> Line<'f> {
     }
 
     /// The node.
-    pub fn member(&self) -> &Member {
+    pub fn member(&self) -> &'f Member {
         self.member
+    }
+
+    /// The lineages that wait for the word.
+    pub fn waiting(&self) -> &[LineageName] {
+        self.underway.as_ref().map_or(&[], |underway| &underway.lineages)
     }
 
     /// Tells who watches.
@@ -135,26 +173,34 @@ impl<'f> Line<'f> {
     /// node that said it has just this.
     pub fn stage(&mut self, prepare: impl FnOnce() -> Prepare) -> Staged {
         self.open();
+        self.ended.clear();
         self.reaches(Phase::Staging);
         if self.underway.is_none() {
             let prepare = prepare();
-            let version = Version { number: prepare.number, digest: prepare.files.digest() };
-            if self.installed.get(&prepare.lineage).and_then(Presence::version) == Some(version) {
+            if self.has(&prepare) {
                 return Staged::Ended(Outcome::Unchanged);
             }
-            self.underway = Some(prepare.transaction.clone());
+            self.underway = Some(Underway::of(&prepare));
             let request = Request::Prepare(Box::new(prepare));
             let sent = self.talk().and_then(|talk| talk.send(&request).map_err(|error| error.outcome()));
             if let Err(outcome) = sent {
-                return self.ended(outcome);
+                return self.breaks(outcome);
             }
         }
         self.await_staging()
     }
 
+    /// Whether the node said that it has just this.
+    fn has(&self, prepare: &Prepare) -> bool {
+        let version = Version { number: prepare.number, digest: prepare.files.digest() };
+        self.installed.get(&prepare.lineage).and_then(Presence::version) == Some(version)
+    }
+
     fn await_staging(&mut self) -> Staged {
         match self.receive() {
-            Ok(Reply::Prepared { transaction }) if self.underway.as_ref() == Some(&transaction) => {
+            Ok(Reply::Prepared { transaction })
+                if self.underway.as_ref().is_some_and(|underway| underway.transaction == transaction) =>
+            {
                 self.reaches(Phase::Staged);
                 Staged::Waiting
             }
@@ -167,25 +213,25 @@ impl<'f> Line<'f> {
                 self.underway = None;
                 Staged::Ended(outcome)
             }
-            Ok(_) => self.ended(TalkError::Unexpected.outcome()),
-            Err(outcome) => self.ended(outcome),
+            Ok(_) => self.breaks(TalkError::Unexpected.outcome()),
+            Err(outcome) => self.breaks(outcome),
         }
     }
 
     /// Says the word. When the answer is lost, asks for it again on a new line: the node finishes alone.
     pub fn commit(&mut self, patience: Patience) -> Outcome {
         self.reaches(Phase::Switching);
-        let Some(transaction) = self.underway.take() else { return TalkError::Unexpected.outcome() };
+        let Some(underway) = self.underway.take() else { return TalkError::Unexpected.outcome() };
         let (whole, half) = (self.turn, self.turn.at_most(self.turn.left() / 2));
         if let (Talk::Open(talk), Patience::Half) = (&mut self.talk, patience) {
             talk.until(half);
         }
-        match self.conclude(&Request::Commit { transaction: transaction.clone() }) {
-            Ok(outcome) => {
+        match self.conclude(&underway, |transaction| Request::Commit { transaction }) {
+            Ok(ended) => {
                 if let Talk::Open(talk) = &mut self.talk {
                     talk.until(whole);
                 }
-                outcome
+                self.note(ended)
             }
             Err(lost) => {
                 // The old line goes first, lest it be what the node waits for.
@@ -194,44 +240,56 @@ impl<'f> Line<'f> {
                     Patience::Whole => RECALL.max(whole.left()),
                     Patience::Half => RECALL.min(whole.left() / 2),
                 });
-                let recalled = self.recall(transaction, deadline).unwrap_or(lost);
+                let Some(ended) = self.recall(&underway, deadline) else { return lost };
                 self.talk =
-                    Talk::Broken(Outcome::Pending { cause: "the conversation broke over an earlier lineage".into() });
-                recalled
+                    Talk::Broken(Outcome::Pending { cause: "the conversation broke earlier in this run".into() });
+                self.note(ended)
             }
         }
     }
 
-    /// Has what was staged removed.
+    /// Has what was staged removed, for a reason that is to be told.
     pub fn abort(&mut self, why: &str) -> Outcome {
-        let told = self.underway.take().map(|transaction| self.conclude(&Request::Abort { transaction }));
+        self.forget();
+        Outcome::Pending { cause: why.to_owned() }
+    }
+
+    /// Has what was staged removed.
+    pub fn forget(&mut self) {
+        let underway = self.underway.take();
+        let told = underway.map(|underway| self.conclude(&underway, |transaction| Request::Abort { transaction }));
         if let Some(Err(outcome)) = told {
             // The node sees the line end and removes it alone.
             self.talk = Talk::Broken(outcome);
         }
-        Outcome::Pending { cause: why.to_owned() }
     }
 
-    fn ended(&mut self, outcome: Outcome) -> Staged {
+    fn breaks(&mut self, outcome: Outcome) -> Staged {
         self.underway = None;
         self.talk = Talk::Broken(outcome.clone());
         Staged::Ended(outcome)
     }
 
-    fn recall(&self, transaction: TransactionId, deadline: Deadline) -> Option<Outcome> {
-        let mut talk = Conversation::open(self.own, self.member, &[Request::Recall { transaction }], deadline).ok()?;
-        match talk.receive() {
-            Ok(Reply::Concluded { outcome }) => Some(outcome),
-            _ => None,
-        }
+    fn recall(&self, underway: &Underway, deadline: Deadline) -> Option<Vec<Ended>> {
+        let recall = Request::Recall { transaction: underway.transaction.clone() };
+        let mut talk = Conversation::open(self.own, self.member, &[recall], deadline).ok()?;
+        talk.receive().ok().and_then(|reply| together::told(reply, &underway.lineages))
     }
 
-    fn conclude(&mut self, request: &Request) -> Result<Outcome, Outcome> {
-        match self.talk()?.ask(request) {
-            Ok(Reply::Concluded { outcome }) => Ok(outcome),
-            Ok(_) => Err(TalkError::Unexpected.outcome()),
-            Err(error) => Err(error.outcome()),
-        }
+    fn conclude(
+        &mut self,
+        underway: &Underway,
+        request: impl FnOnce(TransactionId) -> Request,
+    ) -> Result<Vec<Ended>, Outcome> {
+        let reply = self.talk()?.ask(&request(underway.transaction.clone())).map_err(|error| error.outcome())?;
+        together::told(reply, &underway.lineages).ok_or_else(|| TalkError::Unexpected.outcome())
+    }
+
+    /// Keeps how it ended for each lineage; returns the first end that is no good one.
+    fn note(&mut self, ended: Vec<Ended>) -> Outcome {
+        let outcome = together::first_bad(&ended);
+        self.ended.extend(ended);
+        outcome
     }
 
     fn receive(&mut self) -> Result<Reply, Outcome> {

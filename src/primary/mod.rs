@@ -25,6 +25,7 @@ pub mod register;
 pub mod renewal;
 pub mod renewal_conf;
 pub mod rollout;
+pub mod round;
 pub mod survey;
 pub mod targets;
 pub mod visit;

@@ -1,10 +1,11 @@
-//! One bundle to all nodes: everybody stages at once, one commits first, then the rest.
+//! A transaction on all nodes: everybody stages at once, one commits first, then the rest.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use crate::model::config::Require;
-use crate::model::names::NodeName;
+use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::line::{Line, Patience, Staged};
 use crate::primary::watcher::Phase;
@@ -28,6 +29,8 @@ pub enum Part {
     Concluded(Outcome),
     /// Only asked.
     Planned(Vec<String>),
+    /// Nothing was done: what it lacks goes alone.
+    Left,
 }
 
 impl Part {
@@ -35,12 +38,14 @@ impl Part {
         match self {
             Part::Concluded(outcome) => outcome.is_in_sync(),
             Part::Planned(_) => true,
+            Part::Left => false,
         }
     }
 }
 
 enum Event {
-    Staged(usize),
+    /// With the lineages that wait for the word.
+    Staged(usize, Vec<LineageName>),
     Ended(usize, Part),
 }
 
@@ -50,12 +55,13 @@ enum Word {
     Abort(String),
 }
 
-/// Rolls a bundle out; `stage` opens a node's line and stages there. Results are in the lines' order.
+/// Rolls bundles out; `stage` opens a node's line and stages there. Results are in the lines' order.
 ///
 /// The own node takes its part (`own`) while the peers stage. When it fails, its reason holds everybody back.
 /// A canary that was refused, rolled back or stuck stops the rollout: those that wait are pending,
 /// those that are done stay done, since two valid certificates side by side harm nobody. A canary that
 /// is lost on the way is replaced by the next node; `is_doubtful` names those that were lost the last time.
+/// A node with a lineage that no canary had is a canary too.
 pub fn roll_out(
     lines: Vec<&mut Line<'_>>,
     rules: Rules,
@@ -86,8 +92,10 @@ pub fn roll_out(
         drop(events);
         let seats = vec![Seat::Staging; words.len()];
         // Nobody is told anything before the own node is done.
-        let verdict = own().err().map(Err);
-        Coordinator { rules, names: &names, doubtful: &doubtful, words, seats, canary: None, verdict }.run(&inbox)
+        let held_back = own().err();
+        let proven = BTreeSet::new();
+        let doubtful = &doubtful;
+        Coordinator { rules, names: &names, doubtful, words, seats, canary: None, proven, held_back }.run(&inbox)
     });
     names.into_iter().zip(parts).collect()
 }
@@ -102,8 +110,9 @@ fn node_part(
     match stage(line) {
         Staged::Ended(outcome) => Part::Concluded(outcome),
         Staged::Planned(changes) => Part::Planned(changes),
+        Staged::Left => Part::Left,
         Staged::Waiting => {
-            _ = events.send(Event::Staged(index));
+            _ = events.send(Event::Staged(index, line.waiting().to_vec()));
             Part::Concluded(match wait.recv() {
                 Ok(Word::Commit(patience)) => line.commit(patience),
                 Ok(Word::Abort(why)) => line.abort(&why),
@@ -114,11 +123,13 @@ fn node_part(
 }
 
 /// Where a node is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Seat {
     Staging,
-    Waiting,
-    Committing,
+    /// With these lineages, for the word.
+    Waiting(Vec<LineageName>),
+    /// The same.
+    Committing(Vec<LineageName>),
     Done,
 }
 
@@ -129,9 +140,12 @@ struct Coordinator<'n> {
     doubtful: &'n [bool],
     words: Vec<Sender<Word>>,
     seats: Vec<Seat>,
+    /// The node that goes first.
     canary: Option<usize>,
-    /// Once known, everybody who has staged hears it: go, or why not.
-    verdict: Option<Result<(), String>>,
+    /// Of these lineages a canary went well.
+    proven: BTreeSet<LineageName>,
+    /// Why nobody goes on; everybody who has staged hears it.
+    held_back: Option<String>,
 }
 
 impl Coordinator<'_> {
@@ -139,7 +153,7 @@ impl Coordinator<'_> {
         let mut parts: Vec<Option<Part>> = self.names.iter().map(|_| None).collect();
         for event in inbox {
             match event {
-                Event::Staged(index) => self.seats[index] = Seat::Waiting,
+                Event::Staged(index, lineages) => self.seats[index] = Seat::Waiting(lineages),
                 Event::Ended(index, part) => {
                     self.judge(index, &part);
                     parts[index] = Some(part);
@@ -153,60 +167,75 @@ impl Coordinator<'_> {
 
     /// What a node's end means for the others.
     fn judge(&mut self, index: usize, part: &Part) {
-        let never_staged = self.seats[index] == Seat::Staging;
-        self.seats[index] = Seat::Done;
+        let seat = std::mem::replace(&mut self.seats[index], Seat::Done);
         let name = &self.names[index];
-        if self.canary == Some(index) {
-            self.canary = None;
-            match part {
-                part if part.is_in_sync() => self.verdict = Some(Ok(())),
-                Part::Concluded(Outcome::Pending { .. }) => {}
-                _ => self.verdict = Some(Err(format!("{HELD_BACK}the first node, {name}, failed"))),
+        match seat {
+            Seat::Committing(lineages) if self.canary == Some(index) => {
+                self.canary = None;
+                match part {
+                    part if part.is_in_sync() => self.proven.extend(lineages),
+                    Part::Concluded(Outcome::Pending { .. }) => {}
+                    _ => self.hold_back(format!("{HELD_BACK}the first node, {name}, failed")),
+                }
             }
-        } else if never_staged && self.rules.require == Require::All && self.verdict.is_none() && !part.is_in_sync() {
-            self.verdict = Some(Err(format!("{HELD_BACK}{name} could not stage, and deploy.require is \"all\"")));
+            Seat::Staging if self.rules.require == Require::All && !part.is_in_sync() => {
+                self.hold_back(format!("{HELD_BACK}{name} could not stage, and deploy.require is \"all\""));
+            }
+            _ => {}
         }
     }
 
+    fn hold_back(&mut self, why: String) {
+        self.held_back.get_or_insert(why);
+    }
+
     fn go_on(&mut self) {
-        if self.verdict.is_none() && self.rules.require == Require::All && self.seats.contains(&Seat::Staging) {
+        if let Some(why) = self.held_back.clone() {
+            let all: Vec<_> = self.waiting().map(|(index, _)| index).collect();
+            for index in all {
+                self.say(index, Word::Abort(why.clone()));
+            }
             return;
         }
-        if self.verdict.is_none() && !self.rules.canary {
-            self.verdict = Some(Ok(()));
+        if self.rules.require == Require::All && self.seats.contains(&Seat::Staging) {
+            return;
         }
-        match &self.verdict {
-            None if self.canary.is_none() => {
-                self.canary = self.next_canary();
-                if let Some(index) = self.canary {
-                    self.say(index, Word::Commit(Patience::Half));
-                }
-            }
-            None => {}
-            Some(verdict) => {
-                let verdict = verdict.clone();
-                for index in 0..self.seats.len() {
-                    if self.seats[index] == Seat::Waiting {
-                        let word = verdict.clone().map_or_else(Word::Abort, |()| Word::Commit(Patience::Whole));
-                        self.say(index, word);
-                    }
-                }
+        let is_free = |lineages: &[LineageName]| {
+            !self.rules.canary || lineages.iter().all(|lineage| self.proven.contains(lineage))
+        };
+        let free: Vec<_> = self.waiting().filter(|(_, lineages)| is_free(lineages)).map(|(index, _)| index).collect();
+        for index in free {
+            self.say(index, Word::Commit(Patience::Whole));
+        }
+        if self.canary.is_none() {
+            self.canary = self.next_canary();
+            if let Some(index) = self.canary {
+                self.say(index, Word::Commit(Patience::Half));
             }
         }
     }
 
     /// The first that waits. One that was lost the last time only when there is no other, now or soon.
     fn next_canary(&self) -> Option<usize> {
-        let find = |wanted, doubtful| {
-            let mut seats = self.seats.iter().zip(self.doubtful);
-            seats.position(|(seat, is_doubtful)| *seat == wanted && *is_doubtful == doubtful)
-        };
-        let sound = find(Seat::Waiting, false);
-        if sound.is_some() || find(Seat::Staging, false).is_some() { sound } else { find(Seat::Waiting, true) }
+        let is_sound = |index: &usize| !self.doubtful[*index];
+        let waiting = || self.waiting().map(|(index, _)| index);
+        let mut staging = (0..self.seats.len()).filter(|index| self.seats[*index] == Seat::Staging);
+        let sound = waiting().find(is_sound);
+        if sound.is_some() || staging.any(|index| is_sound(&index)) { sound } else { waiting().next() }
+    }
+
+    /// Those that wait for the word, with their lineages.
+    fn waiting(&self) -> impl Iterator<Item = (usize, &[LineageName])> {
+        self.seats.iter().enumerate().filter_map(|(index, seat)| match seat {
+            Seat::Waiting(lineages) => Some((index, lineages.as_slice())),
+            _ => None,
+        })
     }
 
     fn say(&mut self, index: usize, word: Word) {
-        self.seats[index] = Seat::Committing;
+        if let Seat::Waiting(lineages) = &mut self.seats[index] {
+            self.seats[index] = Seat::Committing(std::mem::take(lineages));
+        }
         // A node's thread waits until it has heard.
         _ = self.words[index].send(word);
     }

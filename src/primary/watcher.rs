@@ -6,8 +6,8 @@ use crate::model::names::{LineageName, NodeName};
 
 /// Is told, by many threads, and must not keep them.
 pub trait Watcher: Sync {
-    /// A lineage is brought to these nodes from now on.
-    fn begins(&self, lineage: &LineageName, nodes: Vec<NodeName>);
+    /// Lineages are brought to these nodes from now on; at least one.
+    fn begins(&self, lineages: &[&LineageName], nodes: Vec<NodeName>);
     /// A node is there now.
     fn reaches(&self, node: &NodeName, phase: Phase);
 }

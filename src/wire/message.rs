@@ -1,9 +1,6 @@
 //! The messages: one enum for each direction. Unknown fields are ignored, unknown verbs refused.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::model::bundle::{Number, PemFiles};
 use crate::model::challenge::{Challenge, Token};
@@ -13,11 +10,15 @@ use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::wire::presence::Presence;
 use crate::wire::survey::Survey;
+use crate::wire::transaction_id::TransactionId;
 
 /// The most challenges in one message: Let's Encrypt allows 100 names in one certificate.
 pub const CHALLENGES_AT_MOST: usize = 1000;
 /// The most lineages compared in one message.
 pub const LINEAGES_AT_MOST: usize = 2000;
+
+/// The most lineages in one transaction.
+pub const TOGETHER_AT_MOST: usize = 50;
 
 /// What the primary asks of a peer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +62,13 @@ pub enum Request {
     },
     /// Stage this bundle.
     Prepare(Box<Prepare>),
+    /// Stage these bundles, each of another lineage, to be committed as one. Since version 2 of the protocol.
+    PrepareTogether {
+        /// The transaction that each of them names.
+        transaction: TransactionId,
+        /// At most [`TOGETHER_AT_MOST`].
+        bundles: Vec<Prepare>,
+    },
     /// Make what was staged the visible one.
     Commit {
         /// The prepared one.
@@ -121,6 +129,13 @@ pub enum Reply {
         /// The prepared one.
         transaction: TransactionId,
     },
+    /// To `PrepareTogether`: all but those apart are staged and pre-flighted, waiting for `Commit`.
+    PreparedTogether {
+        /// The prepared one.
+        transaction: TransactionId,
+        /// Those that are no part of it. When these are all, nothing waits.
+        apart: Vec<Ended>,
+    },
     /// To `Prepare` with `dry_run`: what would change.
     Planned {
         /// One line a file or command.
@@ -130,6 +145,11 @@ pub enum Reply {
     Concluded {
         /// How it ended.
         outcome: Outcome,
+    },
+    /// To `Commit`, `Abort` and `Recall` of a transaction of several lineages.
+    ConcludedTogether {
+        /// Each of its lineages.
+        lineages: Vec<Ended>,
     },
     /// To anything: not understood or not allowed. The conversation ends.
     Rejected {
@@ -161,6 +181,15 @@ pub struct TokenFailure {
     pub name: Identifier,
     /// Why, with the path.
     pub cause: String,
+}
+
+/// How a transaction ended for one of its lineages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which.
+    pub lineage: LineageName,
+    /// How.
+    pub outcome: Outcome,
 }
 
 /// What a peer has of one lineage.
@@ -235,50 +264,6 @@ pub struct TreeAttributes {
     pub public: Ownership,
 }
 
-/// A transaction's name: 16 random bytes in hexadecimal digits, so always a plain file name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TransactionId(String);
-
-/// Why a text is not a transaction's name.
-#[derive(Debug, Error)]
-#[error("a transaction id is 32 hexadecimal digits")]
-pub struct TransactionIdError;
-
-impl TransactionId {
-    /// A fresh one.
-    pub fn random() -> std::io::Result<Self> {
-        let mut bytes = [0; 16];
-        openssl::rand::rand_bytes(&mut bytes).map_err(std::io::Error::other)?;
-        Ok(TransactionId(format!("{:032x}", u128::from_be_bytes(bytes))))
-    }
-
-    /// Its digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for TransactionId {
-    type Error = TransactionIdError;
-    fn try_from(text: String) -> Result<Self, TransactionIdError> {
-        let fit = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        fit.then_some(TransactionId(text)).ok_or(TransactionIdError)
-    }
-}
-
-impl From<TransactionId> for String {
-    fn from(id: TransactionId) -> String {
-        id.0
-    }
-}
-
-impl fmt::Display for TransactionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,20 +275,6 @@ mod tests {
         for bad in [r#"{"verb":"shell"}"#, r#"{"verb":"compare","lineages":["../../etc"]}"#, "{}", "[]", r#""compare""#]
         {
             assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_transaction_id_is_always_a_plain_file_name() {
-        let id = TransactionId::random().unwrap();
-        assert!(TransactionId::try_from(id.0.clone()).is_ok_and(|read| read == id));
-        assert_eq!(
-            (id.as_str(), id.to_string(), String::from(id.clone())),
-            (id.0.as_str(), id.0.clone(), id.0.clone())
-        );
-        assert_ne!(TransactionId::random().unwrap(), id);
-        for bad in ["", "../../../../../../../../../../x", "ABCDEF00ABCDEF00ABCDEF00ABCDEF00", "0", &"0".repeat(33)] {
-            assert!(TransactionId::try_from(bad.to_owned()).is_err());
         }
     }
 }

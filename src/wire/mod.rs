@@ -8,3 +8,4 @@ pub mod frame;
 pub mod message;
 pub mod presence;
 pub mod survey;
+pub mod transaction_id;

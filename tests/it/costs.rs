@@ -74,16 +74,22 @@ fn a_conversation_costs_so_many_round_trips_and_bytes_and_a_run_one_connection_a
     let deploy = trips(primary);
     lab.resync(&[]).ok();
     let resync = trips(primary);
+    for name in [NAME, "a.site.test", "b.site.test"] {
+        lab.issue(name, 3, &[name]);
+    }
+    lab.resync(&[]).ok();
+    let together = trips(primary);
     primary.set("challenge.check_dns", false);
     let names: Vec<String> = (0..30).map(|number| format!("n{number}.site.test")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     primary.hooks().auth(&names).run().ok().silent();
     let auth = trips(primary);
     // Of a second connection of the last the cable might not have told yet; of those before, it would have with the next.
-    assert_eq!(lab["web2"].logins(), before + 3);
+    assert_eq!(lab["web2"].logins(), before + 4);
     for (what, seen, most) in [
         ("deploy", deploy, (12, 5_600, 3_200)),
         ("resync", resync, (11, 2_300, 3_200)),
+        ("resync of three lineages", together, (13, 15_000, 4_000)),
         ("auth", auth, (11, 8_500, 3_100)),
     ] {
         let [(trips, up, down)] = seen[..] else { panic!("{what}: {seen:?}: not one connection") };
@@ -104,17 +110,32 @@ fn a_hook_that_only_records_its_challenge_makes_so_many_system_calls() {
 }
 
 #[test]
-fn a_peer_tests_its_service_once_with_the_staged_files_and_once_with_the_new_ones() {
+fn a_peer_tests_its_service_once_with_the_staged_files_and_once_with_the_new_ones_however_many_lineages() {
     let (lab, _) = Lab::serving(2, NAME);
     let peer = &lab["web2"];
     let receiver = "strace -f -qq -e trace=execve -e status=successful -s 200 -o /root/started /usr/local/bin/certcast receive --role deploy";
     peer.authorize_only(&lab.identity(), Grant::Forced(receiver));
+    let tests_and_reloads = || {
+        crate::lab::until("the conversation is over", || peer.processes("certcast receive").is_empty());
+        let trace = peer.text("/root/started");
+        let count = |words: &str| trace.matches(words).count();
+        (count("\"nginx\", \"-t\""), count("\"nginx\", \"-s\""))
+    };
     lab.issue(NAME, 2, &[NAME]);
     lab.deploy(NAME).ok().silent();
-    crate::lab::until("the conversation is over", || peer.processes("certcast receive").is_empty());
-    let trace = peer.text("/root/started");
-    let count = |words: &str| trace.matches(words).count();
-    assert_eq!((count("\"nginx\", \"-t\""), count("\"nginx\", \"-s\"")), (2, 1), "{trace}");
+    assert_eq!(tests_and_reloads(), (2, 1));
+    // Those that are not there yet cannot be shown in their place: the test as it is comes before, and the one after it.
+    let more = ["a.site.test", "b.site.test", "c.site.test"];
+    for name in more {
+        lab.issue(name, 1, &[name]);
+    }
+    lab.resync(&[]).ok();
+    assert_eq!(tests_and_reloads(), (2, 1));
+    for name in more {
+        lab.issue(name, 2, &[name]);
+    }
+    lab.resync(&[]).ok();
+    assert_eq!(tests_and_reloads(), (2, 1), "for three lineages as for one");
 }
 
 /// A receiver whose two ways are kept: what was said can be counted.
@@ -146,6 +167,11 @@ fn a_conversation_has_so_many_messages() {
     assert_eq!(said(), (3, 3), "hello, prepare, commit");
     lab.resync(&[]).ok();
     assert_eq!(said(), (2, 2), "hello, compare");
+    for name in [NAME, "a.site.test", "b.site.test"] {
+        lab.issue(name, 3, &[name]);
+    }
+    lab.resync(&[]).ok();
+    assert_eq!(said(), (4, 4), "hello, compare, prepare-together, commit");
     lab.primary().set("challenge.check_dns", false);
     lab.primary().hooks().auth(&["a.site.test", "b.site.test"]).run().ok().silent();
     assert_eq!(said(), (2, 2), "hello, publish");

@@ -72,6 +72,8 @@ mod story;
 #[cfg(target_arch = "x86_64")]
 mod sweep;
 #[cfg(test)]
+mod together;
+#[cfg(test)]
 mod tree;
 mod trust;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::bundle::Part;
 use crate::model::outcome::Step;
 use crate::peer::state::{Before, JoinedFile, Recovery};
-use crate::wire::message::TransactionId;
+use crate::wire::transaction_id::TransactionId;
 
 fn intent() -> Intent {
     let number = |n| std::num::NonZeroU32::new(n).unwrap();
@@ -21,6 +21,11 @@ fn intent() -> Intent {
         old_leaf: None,
         expectations: Vec::new(),
     }
+}
+
+fn begin(directory: &Path, intents: Vec<Intent>) -> Result<Journal, JournalError> {
+    let transaction = intents[0].transaction.clone();
+    Journal::begin(directory, &transaction, intents)
 }
 
 fn undoing() -> Record {
@@ -42,7 +47,7 @@ fn a_journal_cut_at_every_length_recovers_to_the_last_whole_record() {
     for life in lives() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(NAME);
-        let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+        let mut journal = begin(directory.path(), vec![intent()]).unwrap();
         let mut ends = vec![(0, Recovery::Nothing), (fs::metadata(&path).unwrap().len(), Recovery::Discard)];
         for (record, recovery) in &life {
             journal.write(record).unwrap();
@@ -62,7 +67,7 @@ fn a_journal_cut_at_every_length_recovers_to_the_last_whole_record() {
 fn a_record_after_a_torn_one_is_not_glued_to_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(NAME);
-    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    let mut journal = begin(directory.path(), vec![intent()]).unwrap();
     journal.write(&Record::Switching).unwrap();
     let torn = fs::read(&path).unwrap();
     fs::write(&path, &torn[..torn.len() - 3]).unwrap();
@@ -76,7 +81,7 @@ fn a_record_after_a_torn_one_is_not_glued_to_it() {
 fn damage_that_no_crash_makes_is_an_error_and_not_a_guess() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(NAME);
-    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    let mut journal = begin(directory.path(), vec![intent()]).unwrap();
     journal.write(&Record::Switching).unwrap();
     let whole = fs::read(&path).unwrap();
     let mut flipped = whole.clone();
@@ -107,7 +112,7 @@ fn a_journal_that_cannot_be_read_is_not_taken_for_none() {
 fn an_intent_that_leaves_no_room_for_what_follows_is_refused_and_leaves_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let long = Intent { joined: vec![JoinedFile { path: "x".repeat(3 << 20).into(), existed: true }], ..intent() };
-    assert!(matches!(Journal::begin(directory.path(), long), Err(JournalError::Io(..))));
+    assert!(matches!(begin(directory.path(), vec![long]), Err(JournalError::Io(..))));
     assert!(!Journal::is_there(directory.path()));
 }
 
@@ -118,7 +123,7 @@ fn what_failed_first_is_known_to_a_later_run() {
         (Record::Stuck { cause: "nginx -t".into() }, (Step::Recovery, "nginx -t")),
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+        let mut journal = begin(directory.path(), vec![intent()]).unwrap();
         journal.write(&Record::Switching).unwrap();
         assert!(Journal::open(directory.path()).unwrap().unwrap().failure().is_none());
         journal.write(&last).unwrap();
@@ -133,7 +138,7 @@ fn a_journal_is_open_for_its_own_lineage_and_for_every_one_when_it_cannot_say() 
     let path = directory.path().join(NAME);
     let is_open = |name: &str| Journal::is_open_for(directory.path(), &name.parse().unwrap());
     assert!(!is_open("a.example"), "there is none");
-    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    let mut journal = begin(directory.path(), vec![intent()]).unwrap();
     journal.write(&Record::Switching).unwrap();
     assert_eq!((is_open("a.example"), is_open("b.example")), (true, false));
     let whole = fs::read(&path).unwrap();
@@ -149,7 +154,7 @@ fn a_journal_is_open_for_its_own_lineage_and_for_every_one_when_it_cannot_say() 
 #[test]
 fn only_records_that_make_sense_can_be_written() {
     let directory = tempfile::tempdir().unwrap();
-    let mut journal = Journal::begin(directory.path(), intent()).unwrap();
+    let mut journal = begin(directory.path(), vec![intent()]).unwrap();
     assert!(journal.write(&Record::Confirmed).is_err());
-    assert!(Journal::begin(directory.path(), intent()).is_err(), "a second transaction began over the first");
+    assert!(begin(directory.path(), vec![intent()]).is_err(), "a second transaction began over the first");
 }

@@ -14,9 +14,11 @@ use crate::peer::archive::Archive;
 use crate::peer::joined::Joined;
 use crate::peer::live::Live;
 use crate::peer::state::{Before, Intent, JoinedFile, Record};
-use crate::wire::message::{Ownership, TransactionId, TreeAttributes};
+use crate::wire::message::{Ownership, TreeAttributes};
+use crate::wire::transaction_id::TransactionId;
 
 mod ends;
+mod together;
 
 /// One durable act, in the words of the files that do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +55,9 @@ enum Line {
 struct World {
     home: tempfile::TempDir,
     node: Node,
-    lineage: LineageName,
+    lineages: Vec<LineageName>,
+    /// Of which of them the next act is.
+    at: usize,
     transaction: TransactionId,
     before: Before,
     journal: Option<Journal>,
@@ -78,6 +82,10 @@ fn attributes() -> TreeAttributes {
 
 impl World {
     fn new(before: Before) -> World {
+        World::of(&["a.example"], before)
+    }
+
+    fn of(lineages: &[&str], before: Before) -> World {
         // Every act syncs: in memory that is free.
         let home = tempfile::tempdir_in("/dev/shm").unwrap();
         fs::create_dir(home.path().join("joined")).unwrap();
@@ -91,49 +99,71 @@ impl World {
         );
         let node = Node::open(Config::parse(&text, Path::new("test.toml")).unwrap(), false).unwrap();
         let transaction = TransactionId::random().unwrap();
-        let world = World { home, node, lineage: "a.example".parse().unwrap(), transaction, before, journal: None };
-        let earlier = TransactionId::random().unwrap();
-        if before == Before::Foreign {
-            world.live();
-            fs::create_dir(world.live().path()).unwrap();
-            for part in Part::ALL {
-                fs::write(world.live().path().join(part.link()), files(1).part(part)).unwrap();
-            }
-        } else if before != Before::Nothing {
-            world.archive().write(number(1), &files(1), &Part::ALL, &attributes()).unwrap();
-            world.live().stage(&earlier, number(1), own(0o755)).unwrap();
-            world.live().switch(&earlier, Before::Nothing, number(1)).unwrap();
+        let lineages = lineages.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>();
+        let count = lineages.len();
+        let mut world = World { home, node, lineages, at: 0, transaction, before, journal: None };
+        for at in 0..count {
+            world.at = at;
+            world.install_the_first();
         }
-        if before != Before::Nothing {
-            world.joined().stage(&earlier, &files(1), own(0o600)).unwrap();
-            world.joined().switch(&earlier).unwrap();
-        }
+        world.at = 0;
         world
+    }
+
+    fn install_the_first(&self) {
+        let earlier = TransactionId::random().unwrap();
+        if self.before == Before::Foreign {
+            self.live();
+            fs::create_dir(self.live().path()).unwrap();
+            for part in Part::ALL {
+                fs::write(self.live().path().join(part.link()), files(1).part(part)).unwrap();
+            }
+        } else if self.before != Before::Nothing {
+            self.archive().write(number(1), &files(1), &Part::ALL, &attributes()).unwrap();
+            self.live().stage(&earlier, number(1), own(0o755)).unwrap();
+            self.live().switch(&earlier, Before::Nothing, number(1)).unwrap();
+        }
+        if self.before != Before::Nothing {
+            self.joined().stage(&earlier, &files(1), own(0o600)).unwrap();
+            self.joined().switch(&earlier).unwrap();
+        }
+    }
+
+    fn lineage(&self) -> &LineageName {
+        &self.lineages[self.at]
     }
 
     fn archive(&self) -> Archive {
         // Both directories are made before anything is written.
         self.live();
-        Archive::create(self.node.letsencrypt(), &self.lineage, own(0o755)).unwrap()
+        Archive::create(self.node.letsencrypt(), self.lineage(), own(0o755)).unwrap()
     }
 
     fn live(&self) -> Live {
-        Live::create(self.node.letsencrypt(), &self.lineage).unwrap()
+        Live::create(self.node.letsencrypt(), self.lineage()).unwrap()
     }
 
     fn joined(&self) -> Joined {
-        Joined::open(&self.home.path().join("joined/a.example.pem")).unwrap()
+        Joined::open(&self.joined_path(self.lineage())).unwrap()
+    }
+
+    fn joined_path(&self, lineage: &LineageName) -> PathBuf {
+        self.home.path().join(format!("joined/{lineage}.pem"))
     }
 
     fn intent(&self) -> Intent {
+        self.intent_of(self.lineage())
+    }
+
+    fn intent_of(&self, lineage: &LineageName) -> Intent {
         let existed = self.before != Before::Nothing;
         Intent {
             transaction: self.transaction.clone(),
-            lineage: self.lineage.clone(),
+            lineage: lineage.clone(),
             before: self.before,
             to: number(2),
             writes: Part::ALL.to_vec(),
-            joined: vec![JoinedFile { path: self.joined().path(), existed }],
+            joined: vec![JoinedFile { path: self.joined_path(lineage), existed }],
             keep: vec![number(1), number(2)],
             tests_passed: true,
             digest: Digest::of(b"2"),
@@ -145,7 +175,10 @@ impl World {
     fn act(&mut self, act: Act) {
         let (id, two) = (self.transaction.clone(), number(2));
         match act {
-            Act::Begin => self.journal = Some(Journal::begin(self.node.state(), self.intent()).unwrap()),
+            Act::Begin => {
+                let intents = self.lineages.iter().map(|lineage| self.intent_of(lineage)).collect();
+                self.journal = Some(Journal::begin(self.node.state(), &id, intents).unwrap());
+            }
             Act::Archive(part) => self.archive().write(two, &files(2), &[Part::ALL[part]], &attributes()).unwrap(),
             Act::StageLive => self.live().stage(&id, two, own(0o755)).unwrap(),
             Act::StageLiveInPart => {
@@ -167,7 +200,7 @@ impl World {
             Act::Switch => self.live().switch(&id, self.before, two).unwrap(),
             Act::Relink(count) => {
                 let link = |part: Part, name: PathBuf| {
-                    let target = format!("../../archive/a.example/{}", part.file(two));
+                    let target = format!("../../archive/{}/{}", self.lineage(), part.file(two));
                     std::os::unix::fs::symlink(target, name).unwrap();
                 };
                 for part in &Part::ALL[..count] {
@@ -197,9 +230,9 @@ impl World {
         self.node.state().join("transaction.journal")
     }
 
-    /// Recovers; then this version is shown in full, or none, and nothing else is left.
+    /// Recovers; then this version of each lineage is shown in full, or none, and nothing else is left.
     fn recovers_to(self, version: Option<u32>, left: &str) {
-        let World { home, node, transaction, before, .. } = self;
+        let World { home, node, transaction, before, lineages, .. } = self;
         let is_foreign = before == Before::Foreign;
         let held = node.lock(Deadline::after(std::time::Duration::from_secs(20))).unwrap();
         recover(&node, &held, false).unwrap_or_else(|halt| panic!("{left}: {halt:?}"));
@@ -211,46 +244,52 @@ impl World {
             names.sort();
             names
         };
-        let lineage = LineageName::try_from("a.example".to_owned()).unwrap();
         let is_back = is_foreign && version == Some(1);
-        if is_back {
-            for part in Part::ALL {
-                let path = home.path().join("letsencrypt/live/a.example").join(part.link());
-                assert!(!path.is_symlink(), "{left}");
-                assert_eq!(fs::read_to_string(path).unwrap(), files(1).part(part), "{left}");
-            }
-        } else {
-            let shown = Live::open(node.letsencrypt(), &lineage).unwrap().and_then(|live| live.number().unwrap());
-            assert_eq!(shown, version.map(number), "{left}");
-        }
         let least = if matches!(before, Before::Number(_)) { 1 } else { 2 };
         let kept: Vec<_> = (least..=version.unwrap_or(0)).collect();
         let names = |number: &u32| Part::ALL.map(|part| part.file((*number).try_into().unwrap()));
         let mut archived: Vec<_> = kept.iter().flat_map(names).collect();
         archived.sort();
-        assert_eq!(list("letsencrypt/archive/a.example"), archived, "{left}");
-        for number in &kept {
-            for part in Part::ALL {
-                let path =
-                    home.path().join("letsencrypt/archive/a.example").join(part.file((*number).try_into().unwrap()));
-                assert_eq!(fs::read_to_string(path).unwrap(), files(*number).part(part), "{left}");
+        for lineage in &lineages {
+            let [live, archive] = ["live", "archive"].map(|place| format!("letsencrypt/{place}/{lineage}"));
+            if is_back {
+                for part in Part::ALL {
+                    let path = home.path().join(&live).join(part.link());
+                    assert!(!path.is_symlink(), "{left}");
+                    assert_eq!(fs::read_to_string(path).unwrap(), files(1).part(part), "{left}");
+                }
+            } else {
+                let shown = Live::open(node.letsencrypt(), lineage).unwrap().and_then(|live| live.number().unwrap());
+                assert_eq!(shown, version.map(number), "{left}");
             }
+            assert_eq!(list(&archive), archived, "{left}");
+            for number in &kept {
+                for part in Part::ALL {
+                    let path = home.path().join(&archive).join(part.file((*number).try_into().unwrap()));
+                    assert_eq!(fs::read_to_string(path).unwrap(), files(*number).part(part), "{left}");
+                }
+            }
+            let joined = Joined::open(&home.path().join(format!("joined/{lineage}.pem"))).unwrap();
+            assert!(
+                version.is_none_or(|number| joined.holds(&files(number))),
+                "{left}: the joined file is of another version"
+            );
         }
-        let one = |name: &str| version.map(|_| name.to_owned()).into_iter().collect::<Vec<_>>();
-        let (mut live, mut archive) = (one("a.example"), one("a.example"));
+        let all = |name: &dyn Fn(&LineageName) -> String| {
+            let mut names: Vec<_> = version.map(|_| lineages.iter().map(name).collect()).unwrap_or_default();
+            names.sort();
+            names
+        };
+        let (mut live, mut archive) = (all(&LineageName::to_string), all(&LineageName::to_string));
         if is_back {
             archive.clear();
         } else if is_foreign {
-            live.insert(0, format!(".a.example.replaced-{transaction}"));
+            live.extend(all(&|lineage| format!(".{lineage}.replaced-{transaction}")));
+            live.sort();
         }
         assert_eq!(list("letsencrypt/live"), live, "{left}");
         assert_eq!(list("letsencrypt/archive"), archive, "{left}");
-        assert_eq!(list("joined"), one("a.example.pem"), "{left}");
-        let joined = Joined::open(&home.path().join("joined/a.example.pem")).unwrap();
-        assert!(
-            version.is_none_or(|number| joined.holds(&files(number))),
-            "{left}: the joined file is of another version"
-        );
+        assert_eq!(list("joined"), all(&|lineage| format!("{lineage}.pem")), "{left}");
     }
 }
 

@@ -143,3 +143,71 @@ fn a_recall_is_told_how_it_ended_by_whom_the_lineage_is() {
     let other = json!({"verb": "recall", "transaction": "f".repeat(32)});
     assert_eq!(say(&[], &[other]), [never]);
 }
+
+/// The request that offers version 1 of these lineages as one transaction.
+fn together(lineages: &[&str]) -> Value {
+    let files = serde_json::to_value(some_files()).unwrap();
+    let bundles: Vec<_> = lineages.iter().map(|lineage| prepare(lineage, &files)).collect();
+    json!({"verb": "prepare-together", "transaction": ID, "bundles": bundles})
+}
+
+#[test]
+fn several_lineages_are_one_transaction_and_each_is_told_to_whom_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let say = |only: &[&str], requests: &[Value]| conversation_in(home.path(), 20_000, only, requests).0;
+    let offer = together(&["a", "c", "b"]);
+    let said = say(&["a", "b"], &[offer.clone(), about_it("commit")]);
+    assert_eq!(said[0]["answer"], "prepared-together");
+    let apart = said[0]["apart"].as_array().unwrap();
+    assert_eq!((apart.len(), &apart[0]["lineage"], &apart[0]["outcome"]["step"]), (1, &json!("c"), &json!("policy")));
+    let applied = |lineage| json!({"lineage": lineage, "outcome": {"outcome": "applied", "notes": []}});
+    let both = json!({"answer": "concluded-together", "lineages": [applied("a"), applied("b")]});
+    assert_eq!(said[1], both);
+    assert_eq!(say(&[], &[about_it("recall")]), [both]);
+    let one = json!({"answer": "concluded", "outcome": {"outcome": "applied", "notes": []}});
+    assert_eq!(say(&["b"], &[about_it("recall")]), [one]);
+    let installed = |lineage: &str| home.path().join("letsencrypt/live").join(lineage).join("cert.pem").exists();
+    assert_eq!(["a", "b", "c"].map(installed), [true, true, false]);
+    // Nothing waits where all have it.
+    let again = say(&["a", "b"], &[offer, about_it("commit")]);
+    let outcomes = again[0]["apart"].as_array().unwrap().iter().map(|ended| &ended["outcome"]["outcome"]);
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["refused", "unchanged", "unchanged"]);
+    assert_eq!(again[1]["cause"], "commit of a transaction that is not prepared");
+}
+
+#[test]
+fn what_is_staged_together_goes_together_when_no_word_comes() {
+    let home = tempfile::tempdir().unwrap();
+    let say = |requests: &[Value]| conversation_in(home.path(), 20_000, &[], requests).0;
+    let said = say(&[together(&["a", "b"]), together(&["c"])]);
+    assert_eq!(said[0]["apart"], json!([]));
+    assert_eq!(said[1]["cause"], "another transaction is prepared in this conversation");
+    let aborted = say(&[together(&["a", "b"]), about_it("abort")]).remove(1);
+    for lineage in aborted["lineages"].as_array().unwrap() {
+        assert_eq!(lineage["outcome"]["outcome"], "refused", "{aborted}");
+    }
+    let left = |place: &str| std::fs::read_dir(home.path().join(place)).into_iter().flatten().count();
+    assert_eq!(["letsencrypt/live", "letsencrypt/archive"].map(left), [0, 0]);
+    assert!(!home.path().join("state/transaction.journal").exists());
+}
+
+#[test]
+fn bundles_that_are_no_one_transaction_are_rejected() {
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut request = together(&["a", "b"]);
+        change(&mut request);
+        request
+    };
+    let names: Vec<String> = (0..=TOGETHER_AT_MOST).map(|number| format!("n{number}.example")).collect();
+    let bad = [
+        with(&|request| request["bundles"][1]["lineage"] = json!("a")),
+        with(&|request| request["bundles"][1]["transaction"] = json!("f".repeat(32))),
+        with(&|request| request["bundles"][0]["wishes"]["dry_run"] = json!(true)),
+        together(&names.iter().map(String::as_str).collect::<Vec<_>>()),
+        together(&[]),
+    ];
+    for request in bad {
+        let said = answers(&[], &[request]);
+        assert!(said[0]["cause"].as_str().unwrap().starts_with("bundles that are no one transaction: "), "{said:?}");
+    }
+}

@@ -4,7 +4,8 @@ use super::*;
 use crate::model::bundle::tests::some_files;
 use crate::model::config::Config;
 use crate::model::outcome::Outcome;
-use crate::wire::message::{TransactionId, Wishes};
+use crate::wire::message::Wishes;
+use crate::wire::transaction_id::TransactionId;
 
 fn node(home: &std::path::Path, wish: &str) -> Node {
     let text = format!("[node]\nname = \"web2\"\nletsencrypt = {home:?}\nstate = {home:?}\n{wish}");

@@ -5,6 +5,8 @@ use crate::model::outcome::Step;
 enum Act {
     /// Stages; after the word to commit it ends so.
     Stages(usize, Outcome),
+    /// Stages these lineages; after the word to commit it ends so.
+    StagesThese(usize, &'static [&'static str], Outcome),
     /// Ends without having staged.
     Ends(usize, Outcome),
 }
@@ -32,36 +34,42 @@ fn run_with(rules: Rules, doubtful: &[bool], acts: Vec<Act>) -> (Vec<usize>, Vec
     let (events, inbox) = mpsc::channel();
     let (words, ears): (Vec<_>, Vec<_>) = (0..nodes).map(|_| mpsc::channel()).unzip();
     let seats = vec![Seat::Staging; nodes];
-    let coordinator = Coordinator { rules, names: &names, doubtful, words, seats, canary: None, verdict: None };
+    let proven = BTreeSet::new();
+    let coordinator =
+        Coordinator { rules, names: &names, doubtful, words, seats, canary: None, proven, held_back: None };
     let (order, commits) = mpsc::channel();
     let parts = thread::scope(|scope| {
         let running = scope.spawn(move || coordinator.run(&inbox));
         let mut ears: Vec<_> = ears.into_iter().map(Some).collect();
         for act in acts {
-            match act {
-                Act::Ends(index, outcome) => events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap(),
-                Act::Stages(index, outcome) => {
-                    events.send(Event::Staged(index)).unwrap();
-                    let (ear, events, order) = (ears[index].take().unwrap(), events.clone(), order.clone());
-                    scope.spawn(move || {
-                        let outcome = match ear.recv().unwrap() {
-                            Word::Commit(_) => {
-                                order.send(index).unwrap();
-                                outcome
-                            }
-                            Word::Abort(cause) => Outcome::Pending { cause },
-                        };
-                        events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap();
-                    });
+            let (index, lineages, outcome) = match act {
+                Act::Ends(index, outcome) => {
+                    events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap();
+                    continue;
                 }
-            }
+                Act::Stages(index, outcome) => (index, &["www"][..], outcome),
+                Act::StagesThese(index, lineages, outcome) => (index, lineages, outcome),
+            };
+            let lineages = lineages.iter().map(|name| name.parse().unwrap()).collect();
+            events.send(Event::Staged(index, lineages)).unwrap();
+            let (ear, events, order) = (ears[index].take().unwrap(), events.clone(), order.clone());
+            scope.spawn(move || {
+                let outcome = match ear.recv().unwrap() {
+                    Word::Commit(_) => {
+                        order.send(index).unwrap();
+                        outcome
+                    }
+                    Word::Abort(cause) => Outcome::Pending { cause },
+                };
+                events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap();
+            });
         }
         drop((events, order));
         running.join().unwrap()
     });
     let outcomes = parts.into_iter().map(|part| match part {
         Part::Concluded(outcome) => outcome,
-        Part::Planned(_) => panic!("nothing was planned"),
+        Part::Planned(_) | Part::Left => panic!("nothing was planned or left"),
     });
     (commits.iter().collect(), outcomes.collect())
 }
@@ -129,4 +137,23 @@ fn without_a_canary_a_failing_node_holds_nobody_back() {
     let (order, outcomes) = run(rules, 3, acts);
     assert_eq!(order.len(), 3);
     assert_eq!(outcomes, [rolled_back(), applied(), applied()]);
+}
+
+#[test]
+fn a_node_with_a_lineage_that_no_canary_had_is_a_canary_too() {
+    let acts = |second| {
+        vec![
+            Act::StagesThese(0, &["a", "b"], applied()),
+            Act::StagesThese(1, &["b", "c"], second),
+            Act::StagesThese(2, &["c"], applied()),
+            Act::StagesThese(3, &["a"], applied()),
+        ]
+    };
+    let (order, outcomes) = run(CANARY, 4, acts(applied()));
+    assert!(outcomes.iter().all(Outcome::is_in_sync));
+    let place = |node| order.iter().position(|other| *other == node).unwrap();
+    assert!(place(0) < place(1) && place(1) < place(2) && place(0) < place(3), "{order:?}");
+    let (order, outcomes) = run(CANARY, 4, acts(rolled_back()));
+    assert!(!order.contains(&2));
+    assert!(matches!(&outcomes[2], Outcome::Pending { cause } if cause.contains("web1")), "{:?}", outcomes[2]);
 }

@@ -11,6 +11,7 @@ import time
 
 mode = sys.argv[1]
 heard = open("/root/heard", "ab", buffering=0)
+prepared = []
 source, sink = sys.stdin.buffer, sys.stdout.buffer
 
 
@@ -66,6 +67,26 @@ def answer(request):
             time.sleep(0.1)
     if mode == "silent":
         time.sleep(600)
+    if mode.startswith("together"):
+        # It says so of several lineages, and refuses each alone.
+        if verb == "prepare-together":
+            names = [bundle["lineage"] for bundle in request["bundles"]]
+            applied = {"outcome": "applied", "notes": []}
+            apart = {"together-foreign": ["other.test"], "together-applied": names}.get(mode, [])
+            ids = {"together-id": "f" * 32}
+            prepared.extend(names)
+            return say(
+                "prepared-together",
+                transaction=ids.get(mode, transaction),
+                apart=[{"lineage": name, "outcome": applied if mode == "together-applied" else {"outcome": "unchanged"}} for name in apart],
+            )
+        if verb == "commit":
+            told = {"together-short": prepared[:1], "together-turned": prepared[::-1]}.get(mode, prepared)
+            if mode == "together-one":
+                return say("concluded", outcome={"outcome": "applied", "notes": []})
+            return say("concluded-together", lineages=[{"lineage": name, "outcome": {"outcome": "applied", "notes": []}} for name in told])
+        if verb in ("prepare", "recall"):
+            return say("concluded", outcome={"outcome": "refused", "step": "policy", "cause": "not today"})
     # The rest lies about itself only.
     if verb == "publish":
         failures = [{"name": "www.site.test", "cause": "\x1b[31mweb3: run rm -rf /"}] * (5000 if mode == "liar" else 0)
@@ -84,7 +105,7 @@ def answer(request):
     return say("concluded", outcome={"outcome": "unchanged"})
 
 
-sink.write(b"\0certcast-wire 1 1\n")
+sink.write(b"\0certcast-wire 1 2\n")
 sink.flush()
 if mode == "endless-banner":
     flood(b"\0certcast-wire 1 1\n")

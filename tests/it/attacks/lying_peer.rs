@@ -73,6 +73,36 @@ fn whatever_a_peer_answers_the_primary_and_the_other_peer_are_not_changed_by_it(
 }
 
 #[test]
+fn nothing_is_believed_of_several_lineages_that_was_not_asked_or_is_not_told_of_each() {
+    let names = [NAME, "shop.site.test"];
+    let lab = Lab::raise().hosts(3).up();
+    // A node that lies as the canary holds the others back.
+    lab.primary().set("deploy.canary", false);
+    // Makes what a first run makes.
+    lab.resync(&[]);
+    let modes =
+        ["together-foreign", "together-applied", "together-id", "together-short", "together-turned", "together-one"];
+    for (number, mode) in (1..).zip(modes) {
+        let new = names.map(|name| lab.issue(name, number, &[name]));
+        compromise(&lab, mode);
+        let before = primary_of(&lab);
+        let finished = lab.resync(&[]);
+        let text = finished.stderr();
+        for name in names {
+            assert!(
+                text.contains(&format!("web2  {name}  refused at policy, nothing changed: not today")),
+                "{mode}: {finished}"
+            );
+        }
+        assert!(lab["web2"].text(HEARD).contains("prepare-together"), "{mode}");
+        is_unchanged(&before, &primary_of(&lab), mode);
+        for (name, bundle) in names.iter().zip(&new) {
+            assert_eq!(lab["web3"].installed_leaf(name), Some(bundle.fingerprint()), "{mode}");
+        }
+    }
+}
+
+#[test]
 fn a_peer_that_lies_about_challenges_is_one_line() {
     let lab = three_servers(&[NAME]);
     compromise(&lab, "liar");

@@ -268,7 +268,7 @@ fn a_thief_cannot_fill_the_disk_with_versions_lineages_or_challenges() {
     assert_eq!(peer.tokens().len(), 1000);
     // Never heard of until now, the receivers leave nothing else behind either.
     let outcomes: Value = serde_json::from_slice(&peer.read("/var/lib/certcast/outcomes/last.json")).unwrap();
-    assert_eq!(outcomes.as_array().unwrap().len(), 32);
+    assert_eq!(outcomes.as_array().unwrap().len(), 60);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use certcast::model::bundle::PemFiles;
 use certcast::model::names::{LineageName, NodeName};
 use certcast::model::outcome::Outcome;
-use certcast::wire::message::{Ownership, Prepare, Reply, Request, TransactionId, TreeAttributes, Wishes};
+use certcast::wire::message::{Ownership, Prepare, Reply, Request, TreeAttributes, Wishes};
+use certcast::wire::transaction_id::TransactionId;
 use certcast::wire::{banner, frame};
 
 use super::bundle::Bundle;

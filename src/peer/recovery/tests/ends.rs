@@ -31,7 +31,7 @@ fn a_service_that_is_well_is_told_of_the_way_back_though_another_was_ill_before(
     world.node = node;
     world.act(Act::StageLive);
     let intent = Intent { tests_passed: false, joined: Vec::new(), ..world.intent() };
-    let mut journal = Journal::begin(world.node.state(), intent).unwrap();
+    let mut journal = Journal::begin(world.node.state(), &world.transaction, vec![intent]).unwrap();
     journal.write(&Record::Switching).unwrap();
     let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
     let outcome = recover(&world.node, &held, false).unwrap();
@@ -76,7 +76,7 @@ fn a_tree_that_is_not_mounted_is_not_taken_for_one_that_is_undone() {
 fn on_the_own_node_a_lineage_that_certbot_deleted_is_not_wanted() {
     let world = World::new(Before::Nothing);
     let intent = Intent { before: Before::Certbot, joined: Vec::new(), ..world.intent() };
-    Journal::begin(world.node.state(), intent).unwrap();
+    Journal::begin(world.node.state(), &world.transaction, vec![intent]).unwrap();
     let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
     recover(&world.node, &held, false).unwrap();
     assert!(!world.journal_path().exists());
@@ -140,7 +140,7 @@ fn on_the_way_back_only_a_service_that_was_well_is_waited_for() {
         let expectations = vec![Expectation { address: place, name: "a.example".parse().unwrap() }];
         let old_leaf = Some(Digest::of(b"1"));
         let intent = Intent { tests_passed: false, joined: Vec::new(), expectations, old_leaf, ..world.intent() };
-        let mut journal = Journal::begin(world.node.state(), intent).unwrap();
+        let mut journal = Journal::begin(world.node.state(), &world.transaction, vec![intent]).unwrap();
         journal.write(&Record::Switching).unwrap();
         let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "why".into(), Reload::Back);
         assert_eq!(matches!(outcome, Outcome::Stuck { .. }), is_waited_for, "{outcome:?}");
@@ -198,7 +198,7 @@ fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
     world.act(Act::Switch);
     let intent =
         Intent { expectations: vec![place], old_leaf: Some(Digest::of(b"1")), joined: Vec::new(), ..world.intent() };
-    let mut journal = Journal::begin(world.node.state(), intent).unwrap();
+    let mut journal = Journal::begin(world.node.state(), &world.transaction, vec![intent]).unwrap();
     journal.write(&Record::Switching).unwrap();
     let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
     assert!(matches!(&outcome, Outcome::Stuck { cause, .. } if cause.contains("nothing listens")), "{outcome:?}");

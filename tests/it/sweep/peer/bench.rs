@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use certcast::model::names::{LineageName, NodeName};
 use certcast::model::outcome::Outcome;
-use certcast::wire::message::{Ownership, Prepare, Reply, Request, TransactionId, TreeAttributes, Wishes};
+use certcast::wire::message::{Ended, Ownership, Prepare, Reply, Request, TreeAttributes, Wishes};
+use certcast::wire::transaction_id::TransactionId;
 use certcast::wire::{banner, frame};
 use nix::errno::Errno;
 
@@ -20,8 +21,10 @@ use crate::sweep::tracer::Rules;
 use crate::sweep::victim::{self, HELD};
 use crate::sweep::{glance, state};
 
-/// The one lineage.
+/// The lineage.
 pub const NAME: &str = "www.site.test";
+/// The one that goes with it, where there is one.
+pub const OTHER: &str = "shop.site.test";
 /// Where its joined file is.
 pub const JOINED: &str = "/etc/joined/www.site.test.pem";
 /// certcast's state.
@@ -49,6 +52,15 @@ pub struct Peer {
     /// What is to be shown to it.
     pub scenario: Scenario,
     victim: Victim,
+    /// What is moved.
+    pub lineages: Vec<Lineage>,
+}
+
+/// One lineage.
+#[derive(Clone)]
+pub struct Lineage {
+    /// Its name, and the one that it is for.
+    pub name: &'static str,
     /// Version 1.
     pub old: Bundle,
     /// Version 2.
@@ -57,11 +69,12 @@ pub struct Peer {
 
 impl Peer {
     /// Raises it with the two versions that all benches of a scenario share.
-    pub fn raise(scenario: Scenario, victim: Victim, versions: &OnceLock<[Bundle; 2]>) -> Peer {
+    pub fn raise(scenario: Scenario, victim: Victim, versions: &OnceLock<Vec<Lineage>>) -> Peer {
         let lab = Lab::raise().host("web1").without_configuration().up();
-        let issue = || [lab.bundle(&[NAME]), lab.bundle(&[NAME])];
-        let [old, new] = versions.get_or_init(issue).clone();
-        let bench = Peer { lab, scenario, victim, old, new };
+        let names = if scenario.together { &[NAME, OTHER][..] } else { &[NAME] };
+        let issue = |name| Lineage { name, old: lab.bundle(&[name]), new: lab.bundle(&[name]) };
+        let lineages = versions.get_or_init(|| names.iter().copied().map(issue).collect()).clone();
+        let bench = Peer { lab, scenario, victim, lineages };
         let host = bench.host();
         let reload = if scenario.reload_fails && !scenario.second {
             r#"["sh", "/etc/sweep/reload"]"#
@@ -89,11 +102,13 @@ impl Peer {
         host.write("/etc/sweep/second", refuse);
         victim::prepare(host);
         host.write("/etc/sweep/naive", naive());
-        for (file, content) in bench.new.files() {
+        for (file, content) in bench.lineages[0].new.files() {
             host.write(&format!("/etc/sweep/{file}2.pem"), content);
             host.chmod(&format!("/etc/sweep/{file}2.pem"), if file == "privkey" { 0o600 } else { 0o644 });
         }
-        host.configure_site(NAME, &[NAME]);
+        for name in names {
+            host.configure_site(name, &[name]);
+        }
         host.mkdir("/etc/joined");
         if scenario.joined {
             host.write(
@@ -118,9 +133,9 @@ impl Peer {
         &self.lab["web1"]
     }
 
-    /// The leaf served for the name.
-    pub fn served(&self) -> Option<String> {
-        self.lab.served_leaf(self.host().v4(), NAME)
+    /// The leaf served for a name.
+    pub fn served(&self, name: &str) -> Option<String> {
+        self.lab.served_leaf(self.host().v4(), name)
     }
 
     /// As before the transaction: files and service.
@@ -136,7 +151,7 @@ impl Peer {
         }
         if self.scenario.joined {
             host.remove("/etc/joined");
-            host.write(JOINED, joined(&self.old));
+            host.write(JOINED, joined(&self.lineages[0].old));
             host.chmod(JOINED, 0o600);
         }
         if self.scenario.second {
@@ -151,12 +166,14 @@ impl Peer {
             }
             return;
         }
-        host.install(NAME, 1, &self.old);
+        for lineage in &self.lineages {
+            host.install(lineage.name, 1, &lineage.old);
+        }
         if self.scenario.adopted {
             for directory in ["live", "archive"] {
                 host.remove(&format!("/etc/letsencrypt/{directory}"));
             }
-            for (part, content) in self.old.files() {
+            for (part, content) in self.lineages[0].old.files() {
                 host.write(&format!("/etc/letsencrypt/live/{NAME}/{part}.pem"), content);
             }
             host.chmod(&format!("/etc/letsencrypt/live/{NAME}/privkey.pem"), 0o600);
@@ -165,17 +182,22 @@ impl Peer {
             host.start_nginx();
         }
         if reloaded {
-            glance::bring_back(host, NAME, &self.old);
+            for lineage in &self.lineages {
+                glance::bring_back(host, lineage.name, &lineage.old);
+            }
             host.write(NGINX_LOG, "");
         }
         if self.scenario.own {
-            host.install(NAME, 2, &self.new);
+            for lineage in &self.lineages {
+                host.install(lineage.name, 2, &lineage.new);
+            }
         }
     }
 
-    /// The leaf served now; none where nginx was not even told to serve another.
-    fn served_since_reset(&self) -> Option<Vec<u8>> {
-        if self.host().nginx_reloads() == 0 { None } else { glance::served(self.host(), NAME) }
+    /// The leafs served now; none where nginx was not even told to serve others.
+    fn served_since_reset(&self) -> Vec<Option<Vec<u8>>> {
+        let shown = |lineage: &Lineage| glance::served(self.host(), lineage.name);
+        if self.host().nginx_reloads() == 0 { Vec::new() } else { self.lineages.iter().map(shown).collect() }
     }
 
     /// Whether nginx runs.
@@ -188,6 +210,32 @@ impl Peer {
         if self.host().exists(REFUSE) {
             self.host().remove(REFUSE);
         }
+    }
+
+    /// How it ended for each lineage, as the program told before its end, if it did.
+    pub fn told(&self, finished: &Finished) -> Vec<Told> {
+        let mut output = finished.stdout.as_slice();
+        let mut told: Vec<Told> = Vec::new();
+        if banner::read(&mut output).is_err() {
+            return told;
+        }
+        while let Ok(reply) = frame::read::<Reply>(&mut output) {
+            let (ended, is_apart) = match reply {
+                Reply::PreparedTogether { apart, .. } => (apart, true),
+                Reply::ConcludedTogether { lineages } => (lineages, false),
+                Reply::Concluded { outcome } => {
+                    let is_open = |lineage: &&Lineage| told.iter().all(|told| told.lineage != lineage.name);
+                    let open = self.lineages.iter().filter(is_open);
+                    let ended =
+                        |lineage: &Lineage| Ended { lineage: lineage.name.parse().unwrap(), outcome: outcome.clone() };
+                    (open.map(ended).collect(), false)
+                }
+                _ => continue,
+            };
+            let one = |Ended { lineage, outcome }: Ended| Told { lineage: lineage.to_string(), outcome, is_apart };
+            told.extend(ended.into_iter().map(one));
+        }
+        told
     }
 
     /// Runs a victim to its end, and waits for the programs that it leaves behind.
@@ -222,28 +270,43 @@ impl Peer {
     fn stream(&self, transaction: char) -> Vec<u8> {
         let transaction: TransactionId = transaction.to_string().repeat(32).try_into().unwrap();
         let own = |mode| Ownership { uid: 0, gid: 0, mode };
-        let prepare = Prepare {
+        let prepare = |lineage: &Lineage| Prepare {
             transaction: transaction.clone(),
-            lineage: NAME.parse::<LineageName>().unwrap(),
+            lineage: lineage.name.parse::<LineageName>().unwrap(),
             number: 2.try_into().unwrap(),
-            files: files(&self.new),
+            files: files(&lineage.new),
             attributes: TreeAttributes { directory: own(0o755), key: own(0o600), public: own(0o644) },
             keep: vec![1.try_into().unwrap(), 2.try_into().unwrap()],
             refuse_missing_names: false,
             wishes: Wishes { adopt: self.scenario.adopted, ..Wishes::default() },
+        };
+        let mut bundles: Vec<_> = self.lineages.iter().map(prepare).collect();
+        let prepare = match bundles.len() {
+            1 => Request::Prepare(Box::new(bundles.remove(0))),
+            _ => Request::PrepareTogether { transaction: transaction.clone(), bundles },
         };
         let node = "primary".parse::<NodeName>().unwrap();
         let mut stream = Vec::new();
         banner::write(&mut stream).unwrap();
         for request in [
             Request::Hello { version: "sweep".into(), node, budget_ms: 60_000 },
-            Request::Prepare(Box::new(prepare)),
+            prepare,
             Request::Commit { transaction },
         ] {
             stream.extend_from_slice(&frame::encode(&request).unwrap());
         }
         stream
     }
+}
+
+/// What was told of a lineage.
+pub struct Told {
+    /// Which.
+    pub lineage: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether it was no part of the transaction.
+    pub is_apart: bool,
 }
 
 impl Bench for Peer {
@@ -264,7 +327,7 @@ impl Bench for Peer {
         let host = self.host();
         let mut hasher = DefaultHasher::new();
         state::hash(host, &["/etc/letsencrypt", STATE, "/etc/joined"], &mut hasher);
-        let told = told(ran).map(|outcome| std::mem::discriminant(&outcome));
+        let told: Vec<_> = self.told(ran).iter().map(|told| std::mem::discriminant(&told.outcome)).collect();
         (host.nginx_reloads(), self.served_since_reset(), self.is_running(), told).hash(&mut hasher);
         let journal = if host.exists(JOURNAL) { host.text(JOURNAL) } else { String::new() };
         let mut records = journal.lines().filter_map(|line| line.split("\"record\":\"").nth(1)?.split('"').next());
@@ -274,21 +337,8 @@ impl Bench for Peer {
     }
 
     fn judge(&self, ran: &Finished) -> Vec<String> {
-        judge(self, told(ran).as_ref())
+        judge(self, &self.told(ran))
     }
-}
-
-/// The outcome that the program told before its end, if it did.
-pub fn told(finished: &Finished) -> Option<Outcome> {
-    let mut output = finished.stdout.as_slice();
-    banner::read(&mut output).ok()?;
-    let mut outcome = None;
-    while let Ok(reply) = frame::read::<Reply>(&mut output) {
-        if let Reply::Concluded { outcome: told } = reply {
-            outcome = Some(told);
-        }
-    }
-    outcome
 }
 
 /// Chain and key in one.

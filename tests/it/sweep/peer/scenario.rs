@@ -20,6 +20,8 @@ pub struct Scenario {
     pub adopted: bool,
     /// A second service is ill before, for want of its joined file, and refuses to reload with the new version.
     pub second: bool,
+    /// A second lineage goes with the first, in one transaction. Neither with joined files nor with an adoption.
+    pub together: bool,
     /// The journal is gone after a crash: as if the program wrote none. Nothing to be proven so, but that the sweep sees it.
     pub no_journal: bool,
 }
@@ -34,6 +36,7 @@ pub const RENEWAL: Scenario = Scenario {
     own: false,
     adopted: false,
     second: false,
+    together: false,
     no_journal: false,
 };
 /// Nothing was there before.
@@ -41,8 +44,11 @@ pub const FIRST: Scenario = Scenario { name: "first issue", first: true, ..RENEW
 /// With chain and key in one file as well.
 pub const JOINED: Scenario = Scenario { name: "renewal with a joined file", joined: true, ..RENEWAL };
 
+/// Two lineages at once.
+const TOGETHER: Scenario = Scenario { name: "two lineages together", together: true, ..RENEWAL };
+
 /// All.
-pub const SCENARIOS: [Scenario; 12] = [
+pub const SCENARIOS: [Scenario; 17] = [
     JOINED,
     Scenario { name: "renewal rolled back", reload_fails: true, ..RENEWAL },
     Scenario { name: "renewal with a joined file rolled back", joined: true, reload_fails: true, ..RENEWAL },
@@ -53,6 +59,11 @@ pub const SCENARIOS: [Scenario; 12] = [
     Scenario { name: "adoption", adopted: true, ..RENEWAL },
     Scenario { name: "adoption rolled back", adopted: true, reload_fails: true, ..RENEWAL },
     Scenario { name: "renewal rolled back by a second service", second: true, reload_fails: true, ..RENEWAL },
+    TOGETHER,
+    Scenario { name: "two lineages together rolled back", reload_fails: true, ..TOGETHER },
+    Scenario { name: "two lineages without exchange rolled back", no_exchange: true, reload_fails: true, ..TOGETHER },
+    Scenario { name: "first issue of two lineages", first: true, ..TOGETHER },
+    Scenario { name: "two lineages on the own node", own: true, ..TOGETHER },
     Scenario { name: "the own node", own: true, ..JOINED },
     Scenario { name: "the own node rolled back", own: true, reload_fails: true, ..JOINED },
 ];

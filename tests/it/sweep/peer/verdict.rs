@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use certcast::model::outcome::Outcome;
 
-use super::bench::{self, JOINED, JOURNAL, NAME, Peer, STATE, Victim, told};
+use super::bench::{self, JOINED, JOURNAL, Lineage, NAME, OTHER, Peer, STATE, Told, Victim};
 
 const PARTS: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
 /// Old workers accept for a moment after a reload.
 const RELOADED: Duration = Duration::from_secs(2);
 
 /// Recovers, judges, and has the transaction done again. What is wrong, in words; nothing when all is well.
-pub fn judge(bench: &Peer, said: Option<&Outcome>) -> Vec<String> {
+pub fn judge(bench: &Peer, said: &[Told]) -> Vec<String> {
     let mut faults = Vec::new();
     if bench.scenario.no_journal && bench.host().exists(JOURNAL) {
         bench.host().remove(JOURNAL);
@@ -20,30 +20,41 @@ pub fn judge(bench: &Peer, said: Option<&Outcome>) -> Vec<String> {
     if !recovered.status.success() {
         faults.push(format!("recover ended with {}: {}{}", recovered.status, recovered.stdout(), recovered.stderr()));
     }
-    let number = look(bench, &mut faults, !bench.scenario.own);
-    match said {
-        Some(Outcome::Applied { .. } | Outcome::Unchanged) if number != Some(2) => {
-            faults.push(format!("it said applied, and shows {number:?}"));
+    let shown = look(bench, &mut faults, !bench.scenario.own);
+    for (lineage, number) in bench.lineages.iter().zip(&shown) {
+        match said.iter().find(|told| told.lineage == lineage.name).map(|told| &told.outcome) {
+            Some(Outcome::Applied { .. } | Outcome::Unchanged) if *number != Some(2) => {
+                faults.push(format!("it said applied, and shows {number:?}"));
+            }
+            Some(Outcome::Refused { .. } | Outcome::RolledBack { .. }) if *number == Some(2) && !bench.scenario.own => {
+                faults.push("it said that nothing was changed, and shows the new one".into());
+            }
+            _ => {}
         }
-        Some(Outcome::Refused { .. } | Outcome::RolledBack { .. }) if number == Some(2) && !bench.scenario.own => {
-            faults.push("it said that nothing was changed, and shows the new one".into());
-        }
-        _ => {}
+    }
+    // What is part of one transaction ends alike.
+    let is_part = |name: &str| !said.iter().any(|told| told.lineage == name && told.is_apart);
+    let mut part = bench.lineages.iter().zip(&shown).filter(|(lineage, _)| is_part(lineage.name));
+    if let Some((_, first)) = part.next()
+        && part.any(|(_, number)| number != first)
+    {
+        faults.push(format!("of several lineages {shown:?} are shown"));
     }
     bench.let_reload();
     let again = bench.run_victim(Victim::Receive, '2', None, false).ran;
-    match told(&again) {
-        Some(Outcome::Applied { .. } | Outcome::Unchanged) => {}
-        other => faults.push(format!("done again it ended with {other:?}: {}", again.stderr())),
+    let told = bench.told(&again);
+    if told.len() != bench.lineages.len() || !told.iter().all(|told| told.outcome.is_in_sync()) {
+        let outcomes: Vec<_> = told.iter().map(|told| &told.outcome).collect();
+        faults.push(format!("done again it ended with {outcomes:?}: {}", again.stderr()));
     }
     if !bench.is_running() && bench.host().run(["nginx", "-t"]).status.success() {
         bench.host().start_nginx();
         bench.host().await_listener(443);
     }
     let before = faults.len();
-    match look(bench, &mut faults, true) {
-        Some(2) => {}
-        number => faults.push(format!("it shows {number:?}")),
+    let shown = look(bench, &mut faults, true);
+    if shown.iter().any(|number| *number != Some(2)) {
+        faults.push(format!("it shows {shown:?}"));
     }
     for fault in &mut faults[before..] {
         fault.insert_str(0, "done again: ");
@@ -51,20 +62,26 @@ pub fn judge(bench: &Peer, said: Option<&Outcome>) -> Vec<String> {
     faults
 }
 
-/// Which version is shown everywhere; none where there is none. On the own node certbot's links are ahead of the services
+/// Which version of each lineage is shown everywhere; none where there is none. On the own node certbot's links are ahead of the services
 /// and of the joined file, until these are `settled`.
-fn look(bench: &Peer, faults: &mut Vec<String>, is_settled: bool) -> Option<u32> {
-    let host = bench.host();
-    let live = format!("/etc/letsencrypt/live/{NAME}");
-    let number = number(bench, &live, faults);
-    left_over(bench, number, faults);
+fn look(bench: &Peer, faults: &mut Vec<String>, is_settled: bool) -> Vec<Option<u32>> {
+    let shown: Vec<_> = bench.lineages.iter().map(|lineage| look_at(bench, lineage, faults, is_settled)).collect();
+    strange(bench, shown[0], faults);
+    shown
+}
+
+fn look_at(bench: &Peer, lineage: &Lineage, faults: &mut Vec<String>, is_settled: bool) -> Option<u32> {
+    let (host, Lineage { name, old, new }) = (bench.host(), lineage);
+    let live = format!("/etc/letsencrypt/live/{name}");
+    let number = number(bench, name, faults);
+    left_over(bench, name, number, faults);
     let Some(number) = number else {
         if !bench.scenario.first {
             faults.push("no version is shown".into());
         }
         return None;
     };
-    let bundle = if number == 1 { &bench.old } else { &bench.new };
+    let bundle = if number == 1 { old } else { new };
     for (part, content) in bundle.files() {
         let path = format!("{live}/{part}.pem");
         if host.run(["test", "-f", &path]).status.success() && host.read(&path) != content {
@@ -73,13 +90,13 @@ fn look(bench: &Peer, faults: &mut Vec<String>, is_settled: bool) -> Option<u32>
     }
     let key = match number {
         1 if bench.scenario.adopted => format!("{live}/privkey.pem"),
-        _ => format!("/etc/letsencrypt/archive/{NAME}/privkey{number}.pem"),
+        _ => format!("/etc/letsencrypt/archive/{name}/privkey{number}.pem"),
     };
     if host.mode(&key) != 0o600 {
         faults.push("the key's mode is not 0600".into());
     }
     let is_joined = |bundle| host.read(JOINED) == bench::joined(bundle) && host.mode(JOINED) == 0o600;
-    if bench.scenario.joined && !is_joined(bundle) && (is_settled || !is_joined(&bench.old)) {
+    if bench.scenario.joined && !is_joined(bundle) && (is_settled || !is_joined(old)) {
         faults.push("the joined file is of another version".into());
     }
     if bench.scenario.second && if number == 1 { host.exists(JOINED) } else { !is_joined(bundle) } {
@@ -98,9 +115,9 @@ fn look(bench: &Peer, faults: &mut Vec<String>, is_settled: bool) -> Option<u32>
     if bench.is_running() {
         let until = Instant::now() + RELOADED;
         let is_well = |shown: Option<String>| {
-            shown == Some(bundle.fingerprint()) || (!is_settled && shown == Some(bench.old.fingerprint()))
+            shown == Some(bundle.fingerprint()) || (!is_settled && shown == Some(old.fingerprint()))
         };
-        while !is_well(bench.served()) {
+        while !is_well(bench.served(name)) {
             if Instant::now() > until {
                 faults.push(format!("not what is on the disk is served, which is {number}"));
                 break;
@@ -111,13 +128,13 @@ fn look(bench: &Peer, faults: &mut Vec<String>, is_settled: bool) -> Option<u32>
 }
 
 /// What the four links say.
-fn number(bench: &Peer, live: &str, faults: &mut Vec<String>) -> Option<u32> {
-    let host = bench.host();
-    if !host.exists(live) {
+fn number(bench: &Peer, name: &str, faults: &mut Vec<String>) -> Option<u32> {
+    let (host, live) = (bench.host(), format!("/etc/letsencrypt/live/{name}"));
+    if !host.exists(&live) {
         return None;
     }
     let names: Vec<_> = PARTS.iter().map(|part| format!("{part}.pem")).collect();
-    let there: Vec<_> = host.list(live).into_iter().filter(|name| name != "README").collect();
+    let there: Vec<_> = host.list(&live).into_iter().filter(|name| name != "README").collect();
     if there != names {
         faults.push(format!("instead of four links there are {there:?}"));
         if !names.iter().all(|name| there.contains(name)) {
@@ -130,7 +147,7 @@ fn number(bench: &Peer, live: &str, faults: &mut Vec<String>) -> Option<u32> {
     }
     let number_of = |part: &&str| {
         let target = host.target(&format!("{live}/{part}.pem"));
-        let prefix = format!("../../archive/{NAME}/{part}");
+        let prefix = format!("../../archive/{name}/{part}");
         target.to_str()?.strip_prefix(&prefix)?.strip_suffix(".pem")?.parse::<u32>().ok()
     };
     let numbers: Vec<_> = PARTS.iter().map(number_of).collect();
@@ -140,10 +157,10 @@ fn number(bench: &Peer, live: &str, faults: &mut Vec<String>) -> Option<u32> {
     numbers[0]
 }
 
-/// Nothing of ours may stay, and no version above the one that is shown.
-fn left_over(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
+/// No version above the one that is shown may stay.
+fn left_over(bench: &Peer, name: &str, number: Option<u32>, faults: &mut Vec<String>) {
     let host = bench.host();
-    let archive = format!("/etc/letsencrypt/archive/{NAME}");
+    let archive = format!("/etc/letsencrypt/archive/{name}");
     let least = if bench.scenario.first || bench.scenario.adopted { 2 } else { 1 };
     let mut wanted: Vec<_> =
         (least..=number.unwrap_or(0)).flat_map(|number| PARTS.map(|part| format!("{part}{number}.pem"))).collect();
@@ -152,6 +169,11 @@ fn left_over(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
     if there != wanted || (number.is_none() && host.exists(&archive)) {
         faults.push(format!("the archive holds {there:?}"));
     }
+}
+
+/// Nothing of ours may stay.
+fn strange(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
+    let host = bench.host();
     let is_backup =
         |name: &String| bench.scenario.adopted && number == Some(2) && name.starts_with(&format!(".{NAME}.replaced-"));
     let known = |name: &String| {
@@ -159,6 +181,7 @@ fn left_over(bench: &Peer, number: Option<u32>, faults: &mut Vec<String>) {
             || [
                 "README",
                 NAME,
+                OTHER,
                 "transaction.lock",
                 "outcomes",
                 "last.json",

@@ -1,0 +1,212 @@
+//! One round of a delivery, under one transaction's name on all nodes: the own services first, then the rollout.
+
+use std::io;
+
+use crate::model::config::{MissingNames, Require};
+use crate::model::deadline::Deadline;
+use crate::model::names::{LineageName, NodeName};
+use crate::model::outcome::Outcome;
+use crate::primary::delivery::{Courier, Delivery};
+use crate::primary::fleet::{Member, Places};
+use crate::primary::line::{First, Line, Patience, Staged};
+use crate::primary::lineage::Lineage;
+use crate::primary::record;
+use crate::primary::rollout::{self, Part, Rules};
+use crate::primary::watcher::{Phase, Watcher};
+use crate::wire::frame::FRAME_AT_MOST;
+use crate::wire::message::{Prepare, TOGETHER_AT_MOST};
+use crate::wire::transaction_id::TransactionId;
+
+/// What travels together has room in one message, with what JSON and the other fields add.
+const BYTES_AT_MOST: usize = FRAME_AT_MOST / 2;
+
+/// One lineage on its way, or several together.
+pub struct Round<'l> {
+    transaction: TransactionId,
+    lineages: Vec<&'l Lineage>,
+}
+
+/// What can travel together, in order; what would travel alone is left out.
+pub fn loads(lineages: &[Lineage]) -> Vec<Vec<&Lineage>> {
+    let mut loads: Vec<Vec<&Lineage>> = Vec::new();
+    let mut bytes = 0;
+    for lineage in lineages {
+        let size = lineage.bundle.files().size();
+        bytes += size;
+        match loads.last_mut() {
+            Some(load) if load.len() < TOGETHER_AT_MOST && bytes <= BYTES_AT_MOST => load.push(lineage),
+            _ => {
+                loads.push(vec![lineage]);
+                bytes = size;
+            }
+        }
+    }
+    loads.retain(|load| load.len() > 1);
+    loads
+}
+
+impl<'l> Round<'l> {
+    /// A round for these.
+    pub fn of(lineages: Vec<&'l Lineage>) -> io::Result<Round<'l>> {
+        Ok(Round { transaction: TransactionId::random()?, lineages })
+    }
+
+    fn is_together(&self) -> bool {
+        self.lineages.len() > 1
+    }
+
+    /// Brings those to it of which `lacks` says that they may lack it. What a node could not do with several lineages
+    /// together is not told: it says nothing of any one of them.
+    ///
+    /// The own node first, since certbot has switched its links already: its services are the first canary.
+    /// Meanwhile the peers stage, which nobody sees.
+    pub fn run<'c>(
+        &self,
+        courier: &Courier<'c>,
+        lines: &mut [Line<'c>],
+        watcher: &dyn Watcher,
+        turn: Deadline,
+        lacks: impl Fn(&NodeName, &LineageName) -> bool,
+    ) -> Vec<Delivery> {
+        let is_for = |member: &Member| self.is_for(courier, member, &lacks);
+        let mut lines: Vec<_> = lines.iter_mut().filter(|line| is_for(line.member())).collect();
+        let own = Some(&courier.fleet.own).filter(|own| is_for(own));
+        for line in &mut lines {
+            line.until(turn);
+        }
+        let names: Vec<_> = self.lineages.iter().map(|lineage| &lineage.name).collect();
+        let nodes = own.map(|own| &own.name).into_iter().chain(lines.iter().map(|line| line.name()));
+        watcher.begins(&names, nodes.cloned().collect());
+        let deploy = &courier.config.deploy;
+        let rules = Rules { require: deploy.require, canary: deploy.canary };
+        let places = Places::new(deploy.parallel);
+        let stage = |line: &mut Line<'_>| {
+            places.with(|| line.open());
+            self.stage(courier, line)
+        };
+        let was_lost = |node: &NodeName| {
+            let record = |lineage: &&Lineage| record::read(&courier.config.node.state, node, &lineage.name);
+            let mut records = self.lineages.iter().filter_map(record);
+            records.any(|record| matches!(record.outcome, Outcome::Pending { .. }))
+        };
+        let mut ended = Vec::new();
+        let settle = || {
+            let Some(own) = own else { return Ok(()) };
+            ended = self.settle(courier, own, watcher, turn);
+            let why = format!("{}the services on {} did not take this certificate", rollout::HELD_BACK, own.name);
+            // What goes alone there is not proven yet.
+            let are_all = ended.len() == self.lineages.len();
+            if are_all && ended.iter().all(Delivery::is_well) { Ok(()) } else { Err(why) }
+        };
+        let on_each = lines.iter_mut().map(|line| &mut **line).collect();
+        let parts = rollout::roll_out(on_each, rules, was_lost, stage, settle);
+        let told = lines.into_iter().zip(parts).flat_map(|(line, (_, part))| self.deliveries(courier, line, &part));
+        ended.extend(told);
+        if self.is_together() {
+            ended.retain(is_final);
+        }
+        for delivery in &ended {
+            if let Some(lineage) = self.lineages.iter().find(|lineage| lineage.name == delivery.lineage) {
+                courier.remember(delivery, lineage);
+            }
+        }
+        ended
+    }
+
+    /// Whether any node may lack any of it.
+    pub fn is_for_any(
+        &self,
+        courier: &Courier<'_>,
+        lines: &[Line<'_>],
+        lacks: impl Fn(&NodeName, &LineageName) -> bool,
+    ) -> bool {
+        let own = std::iter::once(&courier.fleet.own);
+        own.chain(lines.iter().map(Line::member)).any(|member| self.is_for(courier, member, &lacks))
+    }
+
+    fn is_for(&self, courier: &Courier<'_>, member: &Member, lacks: &impl Fn(&NodeName, &LineageName) -> bool) -> bool {
+        self.wanted_by(courier, member).any(|lineage| lacks(&member.name, &lineage.name))
+    }
+
+    fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>) -> Staged {
+        let member = line.member();
+        if let [only] = self.lineages.as_slice() {
+            return line.stage(|| self.bundle(courier, only, member));
+        }
+        let bundles = self.wanted_by(courier, member).map(|lineage| self.bundle(courier, lineage, member)).collect();
+        let staged = line.stage_together(bundles);
+        let bad = line.ended().iter().map(|ended| &ended.outcome).find(|outcome| !outcome.is_in_sync()).cloned();
+        match (staged, bad) {
+            // Of that lineage nobody is to switch.
+            (Staged::Waiting, Some(bad)) if courier.config.deploy.require == Require::All => {
+                line.forget();
+                Staged::Ended(bad)
+            }
+            (staged, _) => staged,
+        }
+    }
+
+    /// Brings the own node's services to it.
+    fn settle(&self, courier: &Courier<'_>, own: &Member, watcher: &dyn Watcher, turn: Deadline) -> Vec<Delivery> {
+        let first = match self.lineages.as_slice() {
+            [only] => First::Prepare(Box::new(self.bundle(courier, only, own))),
+            // Nothing to compare: certbot's links are new already.
+            _ => First::Compare(Vec::new()),
+        };
+        let mut line = Line::new(&courier.config.node.name, own, watcher, first, turn);
+        let part = match self.stage(courier, &mut line) {
+            Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
+            Staged::Planned(changes) => Part::Planned(changes),
+            Staged::Ended(outcome) => Part::Concluded(outcome),
+            Staged::Left => Part::Left,
+        };
+        line.reaches(Phase::Done);
+        self.deliveries(courier, &mut line, &part)
+    }
+
+    /// How it ended for each lineage that a node is to have: as it said, else as its part ended.
+    fn deliveries(&self, courier: &Courier<'_>, line: &mut Line<'_>, part: &Part) -> Vec<Delivery> {
+        let ended = line.take_ended();
+        let member = line.member();
+        let delivery = |lineage: &Lineage| {
+            let name = courier.name_on(member, &lineage.name);
+            let told = ended.iter().find(|ended| ended.lineage == name).map(|ended| ended.outcome.clone());
+            let (outcome, changes) = match (told, part) {
+                (Some(outcome), _) => (Some(outcome), Vec::new()),
+                (None, Part::Concluded(outcome)) => (Some(outcome.clone()), Vec::new()),
+                (None, Part::Planned(changes)) => (None, changes.clone()),
+                (None, Part::Left) => return None,
+            };
+            Some(Delivery { node: member.name.clone(), lineage: lineage.name.clone(), outcome, changes })
+        };
+        self.wanted_by(courier, member).filter_map(delivery).collect()
+    }
+
+    fn wanted_by(&self, courier: &Courier<'_>, member: &Member) -> impl Iterator<Item = &'l Lineage> {
+        self.lineages.iter().copied().filter(|lineage| member.is_own() || courier.wants(member, &lineage.name))
+    }
+
+    /// A lineage as it travels to a node.
+    pub fn bundle(&self, courier: &Courier<'_>, lineage: &Lineage, to: &Member) -> Prepare {
+        Prepare {
+            transaction: self.transaction.clone(),
+            lineage: courier.name_on(to, &lineage.name),
+            number: lineage.number,
+            files: lineage.bundle.files().clone(),
+            attributes: lineage.attributes,
+            keep: lineage.keep.clone(),
+            refuse_missing_names: courier.config.deploy.missing_names == MissingNames::Refuse,
+            wishes: courier.manner.wishes,
+        }
+    }
+}
+
+/// Whether there is no more to say of what went together: what did not go well goes alone, and only then it is known whose
+/// fault it was.
+fn is_final(delivery: &Delivery) -> bool {
+    if let (Some(outcome), false) = (&delivery.outcome, delivery.is_well()) {
+        let Delivery { node, lineage, .. } = delivery;
+        tracing::info!(%node, %lineage, %outcome, "not in line together with others: it goes alone next");
+    }
+    delivery.is_well()
+}
