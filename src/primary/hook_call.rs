@@ -26,8 +26,13 @@ pub fn is_nothing_else(hook: &str, verb: &str) -> bool {
 
 /// Whether a file, that is a script most likely, has the program's name in it.
 pub fn mentions_certcast(path: &Path) -> bool {
-    const NAME: &[u8] = b"certcast";
-    bounded::read_bounded(path, FILE_AT_MOST).is_ok_and(|text| text.windows(NAME.len()).any(|words| words == NAME))
+    mentions(path, "certcast")
+}
+
+/// Whether a file has a word in it.
+pub fn mentions(path: &Path, word: &str) -> bool {
+    let word = word.as_bytes();
+    bounded::read_bounded(path, FILE_AT_MOST).is_ok_and(|text| text.windows(word.len()).any(|words| words == word))
 }
 
 #[cfg(test)]

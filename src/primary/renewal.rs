@@ -40,18 +40,22 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
     };
     let value = |key| renewal_conf::value(&text, key).unwrap_or_default();
     let is_dns = value("authenticator").starts_with("dns") || value("pref_challs").starts_with("dns");
-    let hooks: &[(&str, &str)] =
-        &[("manual_auth_hook", "auth"), ("manual_cleanup_hook", "cleanup"), ("renew_hook", "deploy")];
+    let called = |key, verb| Some(value(key)).filter(|hook| hook_call::is_call(hook, verb));
+    let finding = |hook: Option<&str>, key, verb| match hook {
+        Some(hook) => program(&path, hook),
+        None => Some(without(&path, lineage, key, verb, is_dns)),
+    };
     let mut findings = Vec::new();
-    for (key, verb) in if is_dns { &hooks[2..] } else { hooks } {
-        let hook = value(key);
-        if !hook_call::is_call(hook, verb) {
-            if *key != "renew_hook" || !is_called_for_all(letsencrypt) {
-                findings.push(without(&path, lineage, key, verb, is_dns));
-            }
-        } else if let Some(finding) = program(&path, hook) {
-            findings.push(finding);
+    if !is_dns {
+        for (key, verb) in [("manual_auth_hook", "auth"), ("manual_cleanup_hook", "cleanup")] {
+            findings.extend(finding(called(key, verb), key, verb));
         }
+    }
+    // After each renewal, or once after all of them.
+    let after_all = || called("post_hook", "resync").filter(|hook| !hook.contains("--dry-run"));
+    let after = called("renew_hook", "deploy").or_else(after_all);
+    if after.is_some() || !is_called_for_all(letsencrypt) {
+        findings.extend(finding(after, "renew_hook", "deploy"));
     }
     findings.dedup();
     Renewal { is_there: true, is_http: !is_dns, findings }
@@ -62,7 +66,8 @@ pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
     let path = renewal_conf::path(letsencrypt, lineage.as_str());
     let text = bounded::read_bounded(&path, FILE_AT_MOST).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let calls = renewal_conf::value(&text, "renew_hook").is_some_and(|hook| hook_call::is_call(hook, "deploy"));
+    let called = |key, verb| renewal_conf::value(&text, key).is_some_and(|hook| hook_call::is_call(hook, verb));
+    let calls = called("renew_hook", "deploy") || called("post_hook", "resync");
     let what = format!("{} calls certcast, and no pattern in deploy.lineages matches {lineage}", path.display());
     let remedy = format!(
         "add it to deploy.lineages in the configuration; then: {}",
@@ -86,10 +91,12 @@ fn without(path: &Path, lineage: &LineageName, key: &str, verb: &str, is_dns: bo
     Finding::error(format!("{} has no 'certcast {verb}' as its {key}", path.display()), why, remedy)
 }
 
-/// certbot(1): what is in this directory is run after every renewal.
+/// certbot(1): what is in these directories is run after every renewal, or once after all of them.
 fn is_called_for_all(letsencrypt: &Path) -> bool {
-    let hooks = fs::read_dir(letsencrypt.join("renewal-hooks/deploy")).into_iter().flatten().flatten();
-    hooks.into_iter().any(|hook| is_executable(&hook.path()) && hook_call::mentions_certcast(&hook.path()))
+    let hooks = |when| fs::read_dir(letsencrypt.join("renewal-hooks").join(when)).into_iter().flatten().flatten();
+    let is_run = |path: &Path| is_executable(path) && hook_call::mentions_certcast(path);
+    hooks("deploy").any(|hook| is_run(&hook.path()))
+        || hooks("post").any(|hook| is_run(&hook.path()) && hook_call::mentions(&hook.path(), "resync"))
 }
 
 /// A hook whose program certbot does not find: certbot says so in its log, and goes on.

@@ -271,6 +271,13 @@ fn a_renewal_without_hooks_and_a_hook_without_its_program() {
     );
     assert_eq!(said, expected);
     others_say(&lab, [IN_LINE; 3], 0, "OK - 3 in line | ");
+    // Once after all renewals is enough.
+    let after = |program: &str| format!("{}\npost_hook = {program} resync\n", lines.join("\n"));
+    primary.write(RENEWAL, after("/usr/local/bin/certcast"));
+    nothing_is_found(&lab);
+    primary.write(RENEWAL, after("/opt/certcast"));
+    assert_eq!(found(&lab)[0], format!("web1: error: {RENEWAL} calls /opt/certcast, which is no program here"));
+    primary.write(RENEWAL, lines.join("\n"));
     // What certbot runs after every renewal does as well, if it is run.
     primary.mkdir("/etc/letsencrypt/renewal-hooks/deploy");
     primary.write("/etc/letsencrypt/renewal-hooks/deploy/certcast", "#!/bin/sh\nexec certcast deploy\n");

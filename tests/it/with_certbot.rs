@@ -110,6 +110,37 @@ fn two_lineages_in_one_run_of_certbot_are_two_rounds() {
 }
 
 #[test]
+fn certificates_that_renew_in_one_run_cost_one_reload_where_resync_is_the_post_hook() {
+    let both = [NAME, "other.test"];
+    let hooks = HOOKS.map(|word| match word {
+        "--deploy-hook" => "--post-hook",
+        "certcast deploy" => "certcast resync",
+        other => other,
+    });
+    assert_ne!(hooks, HOOKS);
+    for which in [Certbot::Debian, Certbot::Pypi] {
+        let lab = three_servers_and_a_ca(&both);
+        for name in both {
+            lab.primary().certbot(which).args(hooks).args(domains(&[name])).run().ok();
+            for host in lab.hosts() {
+                host.serve(name, &[name]);
+            }
+        }
+        let reloads = || lab.hosts().iter().map(Host::nginx_reloads).collect::<Vec<_>>();
+        let (before, first) = (reloads(), lab["web3"].installed_leaf(NAME));
+        let said = lab.primary().certbot(which).args(RENEW).run().ok();
+        assert_eq!(reloads(), before.iter().map(|count| count + 1).collect::<Vec<_>>(), "{said}");
+        assert_ne!(lab.primary().installed_leaf(NAME), first);
+        for (host, name) in lab.hosts().iter().flat_map(|host| both.map(|name| (host, name))) {
+            let renewed = lab.primary().installed_leaf(name);
+            assert_eq!(host.installed_leaf(name), renewed);
+            assert_eq!(lab.served_leaf(host.v4(), name), renewed);
+        }
+        no_token_is_left(&lab);
+    }
+}
+
+#[test]
 fn a_dry_run_of_certbot_changes_no_server_and_leaves_nothing() {
     for which in [Certbot::Debian, Certbot::Pypi] {
         let lab = three_servers_and_a_ca(&[NAME]);
