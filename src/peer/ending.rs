@@ -21,6 +21,9 @@ use crate::peer::state::{Record, State};
 use crate::peer::{history, service};
 use crate::wire::message::Ended;
 
+/// Of very many staged directories a few show what is the matter, and leave room for the last command.
+const LOOKS: usize = 4;
+
 /// A transaction's open ends. Each way to end it may be repeated after a crash at any moment of it.
 #[derive(Debug)]
 pub struct Ending<'n> {
@@ -155,7 +158,7 @@ impl<'n> Ending<'n> {
     pub fn remedy(&self) -> Vec<String> {
         let tests = self.node.services().iter().map(|service| pasteable(&service.test));
         let look = |staged: PathBuf| pasteable(&["ls", "-lA", &staged.to_string_lossy()]);
-        let looks = self.overlay().into_iter().map(|(staged, _)| look(staged));
+        let looks = self.overlay().into_iter().take(LOOKS).map(|(staged, _)| look(staged));
         tests.chain(looks).chain(["certcast recover".into()]).collect()
     }
 

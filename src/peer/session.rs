@@ -154,8 +154,9 @@ impl<'n> Session<'n> {
             | Request::Survey { .. }
             | Request::Examine { .. } => rejected("too many at once"),
             Request::Prepare(prepare) => self.prepare(&prepare, deadline),
-            Request::PrepareTogether { transaction, bundles } => {
-                self.prepare_together(&transaction, &bundles, deadline)
+            Request::PrepareTogether { transaction, budget_ms, bundles } => {
+                let turn = deadline.at_most(Duration::from_millis(budget_ms));
+                self.prepare_together(&transaction, &bundles, turn)
             }
             Request::Commit { transaction } => match self.take(&transaction) {
                 Some(waiting) => self.all_concluded(waiting.commit()),

@@ -26,6 +26,8 @@ pub struct Candidate<'r> {
     request: &'r Prepare,
     bundle: Bundle,
     attributes: TreeAttributes,
+    joined: Vec<Joined>,
+    lacks: Lacks,
     /// The node as it is.
     pub baseline: Baseline,
     notes: Vec<String>,
@@ -41,7 +43,10 @@ impl<'r> Candidate<'r> {
         notes: Vec<String>,
     ) -> Result<Candidate<'r>, Halt> {
         let attributes = attributes(node, request.attributes)?;
-        Ok(Candidate { request, bundle, attributes, baseline, notes })
+        let joined =
+            node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<Result<_, _>>()?;
+        let lacks = lacks(node, request, &bundle, baseline.before)?;
+        Ok(Candidate { request, bundle, attributes, joined, lacks, baseline, notes })
     }
 
     /// Which lineage's it is.
@@ -49,21 +54,19 @@ impl<'r> Candidate<'r> {
         &self.request.lineage
     }
 
-    /// What is set out for it, and which files of it have to be written.
-    fn share(&self, node: &Node, tests: Tests) -> Result<(Share, Lacks), Halt> {
+    /// What is set out for it.
+    fn share(&mut self, tests: Tests) -> io::Result<Share> {
         let request = self.request;
-        let joined: Vec<_> =
-            node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<io::Result<_>>()?;
         let with_existence = |joined: Joined| joined.exists().map(|existed| (joined, existed));
-        let joined: Vec<_> = joined.into_iter().map(with_existence).collect::<io::Result<_>>()?;
+        let joined: Vec<_> =
+            std::mem::take(&mut self.joined).into_iter().map(with_existence).collect::<io::Result<_>>()?;
         let file = |(joined, existed): &(Joined, bool)| JoinedFile { path: joined.path(), existed: *existed };
-        let lacks = lacks(node, request, &self.bundle, self.baseline.before)?;
         let intent = Intent {
             transaction: request.transaction.clone(),
             lineage: request.lineage.clone(),
             before: self.baseline.before,
             to: request.number,
-            writes: lacks.absent.clone(),
+            writes: self.lacks.absent.clone(),
             joined: joined.iter().map(file).collect(),
             keep: request.keep.iter().copied().chain([request.number]).collect(),
             tests_passed: tests != Tests::Failed,
@@ -72,16 +75,16 @@ impl<'r> Candidate<'r> {
             expectations: self.baseline.expectations.clone(),
         };
         let (leaf, notes) = (Some(self.bundle.leaf()), self.notes.clone());
-        Ok((Share { intent, trees: None, joined, leaf, notes }, lacks))
+        Ok(Share { intent, trees: None, joined, leaf, notes })
     }
 
-    fn write(&self, node: &Node, share: &mut Share, lacks: &Lacks) -> io::Result<()> {
+    fn write(&self, node: &Node, share: &mut Share) -> io::Result<()> {
         let Prepare { transaction, lineage, number, .. } = self.request;
         if self.baseline.before != Before::Certbot {
             let archive = Archive::create(node.letsencrypt(), lineage, self.attributes.directory)?;
             let live = Live::create(node.letsencrypt(), lineage)?;
             let (archive, live) = share.trees.insert((archive, live));
-            for parts in [&lacks.absent, &lacks.torn] {
+            for parts in [&self.lacks.absent, &self.lacks.torn] {
                 archive.write(*number, self.bundle.files(), parts, &self.attributes)?;
             }
             live.stage(transaction, *number, self.attributes.directory)?;
@@ -96,20 +99,20 @@ impl<'r> Candidate<'r> {
 pub fn stage<'n>(
     node: &'n Node,
     transaction: &TransactionId,
-    candidates: &[Candidate<'_>],
+    mut candidates: Vec<Candidate<'_>>,
     tests: Tests,
 ) -> Result<Ending<'n>, Halt> {
-    let shares: Vec<_> = candidates.iter().map(|one| one.share(node, tests)).collect::<Result<_, _>>()?;
     let is_there = |one: &Candidate<'_>| match one.baseline.before {
         Before::Certbot => Ok(true),
         _ => Archive::open(node.letsencrypt(), one.lineage()).map(|archive| archive.is_some()),
     };
     let there: Vec<_> = candidates.iter().map(is_there).collect::<io::Result<_>>()?;
     Archive::check_room(node.letsencrypt(), there.iter().filter(|is_there| !**is_there).count())?;
-    let intents = shares.iter().map(|(share, _)| share.intent.clone()).collect();
+    let shares: Vec<_> = candidates.iter_mut().map(|one| one.share(tests)).collect::<io::Result<_>>()?;
+    let intents = shares.iter().map(|share| share.intent.clone()).collect();
     let mut ending = Ending { node, journal: Journal::begin(node.state(), transaction, intents)?, shares: Vec::new() };
-    for (candidate, (mut share, lacks)) in candidates.iter().zip(shares) {
-        let written = candidate.write(node, &mut share, &lacks);
+    for (candidate, mut share) in candidates.iter().zip(shares) {
+        let written = candidate.write(node, &mut share);
         ending.shares.push(share);
         if let Err(error) = written {
             return Err(ending.give_up(Step::Stage, &error.to_string()));

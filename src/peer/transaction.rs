@@ -54,19 +54,27 @@ pub fn prepare<'n>(
         Err(Halt(outcome)) => return Prepared { waiting: None, apart: all_ended(lineages(), &outcome) },
     };
     let (mut candidates, mut apart) = (Vec::new(), Vec::new());
-    for request in requests {
-        match admit(node, request, grant, deadline) {
-            Ok(candidate) => candidates.push(candidate),
-            Err(Halt(outcome)) => {
-                apart.extend(all_ended(vec![request.lineage.clone()], &hearing::of_own(grant, outcome)));
+    // Services that are slow to show something must not use up the time of several: they are asked again for each alone.
+    let looks = if requests.len() > 1 { deadline.at_most(deadline.left() / 2) } else { deadline };
+    for (request, rest) in requests.iter().zip((1..=u32::try_from(requests.len()).unwrap_or(u32::MAX)).rev()) {
+        let share = looks.at_most(looks.left() / rest);
+        let outcome = match admit(node, request, grant, share) {
+            Ok(_) if requests.len() > 1 && share.has_passed() => {
+                Outcome::Pending { cause: "looking at what is served for it took too long among others".into() }
             }
-        }
+            Ok(candidate) => {
+                candidates.push(candidate);
+                continue;
+            }
+            Err(Halt(outcome)) => hearing::of_own(grant, outcome),
+        };
+        apart.push(Ended { lineage: request.lineage.clone(), outcome });
     }
     if candidates.is_empty() {
         return Prepared { waiting: None, apart };
     }
     let lineages = candidates.iter().map(|candidate| candidate.lineage().clone()).collect();
-    match stage_and_try(node, transaction, &candidates, deadline) {
+    match stage_and_try(node, transaction, candidates, deadline) {
         Ok(ending) => Prepared { waiting: Some(Box::new(Transaction { _held: held, ending })), apart },
         Err(Halt(outcome)) => {
             apart.extend(all_ended(lineages, &hearing::of_own(grant, outcome)));
@@ -106,7 +114,7 @@ fn look(
 fn stage_and_try<'n>(
     node: &'n Node,
     transaction: &TransactionId,
-    candidates: &[Candidate<'_>],
+    candidates: Vec<Candidate<'_>>,
     deadline: Deadline,
 ) -> Result<Ending<'n>, Halt> {
     let of_each: Vec<_> = candidates.iter().map(|candidate| &candidate.baseline.wholeness).collect();

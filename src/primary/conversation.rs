@@ -130,7 +130,7 @@ impl Conversation {
         deadline: Deadline,
         turn: Deadline,
     ) -> Result<Conversation, TalkError> {
-        let stream = link::open(&member.route(), deadline)?;
+        let stream = link::open_for_a_turn(&member.route(), turn, deadline)?;
         let mut conversation = Conversation { stream, protocol: 0, version: String::new(), clock_ahead: 0 };
         conversation.until(turn);
         let budget = deadline.left().saturating_sub(PEER_GIVES_UP_EARLIER).max(Duration::from_secs(1));

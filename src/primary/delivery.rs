@@ -78,16 +78,22 @@ impl<'c> Courier<'c> {
         watcher: &'c dyn Watcher,
     ) -> io::Result<Vec<Delivery>> {
         let alone: Vec<_> = lineages.iter().map(|lineage| Round::of(vec![lineage])).collect::<io::Result<_>>()?;
-        let loads = if self.manner.wishes.dry_run { Vec::new() } else { round::loads(lineages) };
+        // What most likely is to be done goes together, however many there are.
+        let is_due = |lineage: &&Lineage| {
+            self.nodes(peers).any(|node| self.wants(node, &lineage.name) && self.lacks(node, lineage))
+        };
+        let (due, others): (Vec<_>, Vec<_>) = lineages.iter().partition(is_due);
+        let loads = if self.manner.wishes.dry_run { Vec::new() } else { round::loads(due.into_iter().chain(others)) };
         let together: Vec<_> = loads.into_iter().map(Round::of).collect::<io::Result<_>>()?;
         let budget = self.config.deploy.budget;
         let shares = count(&alone).saturating_add(together.len().try_into().unwrap_or(u32::MAX).saturating_mul(2));
         let deadline = Deadline::after(budget.saturating_mul(shares).min(AT_MOST));
         let mut lines = self.lines(lineages, &alone, peers, watcher, deadline);
         let mut deliveries = Vec::new();
+        // The other half is for what is to be done again alone.
+        let half = deadline.at_most(deadline.left() / 2);
         for (round, rest) in together.iter().zip((1..=count(&together)).rev()) {
-            // Half of the time is for what is to be done again alone.
-            let turn = deadline.at_most((deadline.left() / 2 / rest).min(budget.saturating_mul(2)));
+            let turn = half.at_most((half.left() / rest).min(budget.saturating_mul(2)));
             deliveries.extend(round.run(self, &mut lines, watcher, turn, |_, _| true));
             lines.iter_mut().for_each(Line::mend);
         }
@@ -97,12 +103,23 @@ impl<'c> Courier<'c> {
         for (round, rest) in due.iter().zip((1..=count(&due)).rev()) {
             let turn = deadline.at_most(deadline.left() / rest);
             deliveries.extend(round.run(self, &mut lines, watcher, turn, lacks));
+            lines.iter_mut().for_each(Line::mend);
         }
         let ranks: BTreeMap<_, _> = lineages.iter().map(|lineage| &lineage.name).zip(0..).collect();
-        let own = std::iter::once(&self.fleet.own.name);
-        let nodes: BTreeMap<_, _> = own.chain(peers.iter().map(|peer| &peer.name)).zip(0..).collect();
+        let nodes: BTreeMap<_, _> = self.nodes(peers).map(|node| &node.name).zip(0..).collect();
         deliveries.sort_by_key(|one| (ranks.get(&one.lineage).copied(), nodes.get(&one.node).copied()));
         Ok(deliveries)
+    }
+
+    /// The own node and these peers.
+    fn nodes<'m>(&'m self, peers: &'m [&'c Member]) -> impl Iterator<Item = &'m Member> {
+        std::iter::once(&self.fleet.own).chain(peers.iter().copied())
+    }
+
+    /// Whether a node most likely lacks a bundle: it has not acknowledged it.
+    fn lacks(&self, member: &Member, lineage: &Lineage) -> bool {
+        let record = record::read(&self.config.node.state, &member.name, &lineage.name);
+        record.and_then(|record| record.has) != Some(lineage.digest())
     }
 
     /// One line a peer that any of it is for. A peer that most likely lacks the only bundle gets it with
@@ -118,13 +135,9 @@ impl<'c> Courier<'c> {
         let mut lines = Vec::new();
         for member in peers {
             let wanted: Vec<_> = lineages.iter().filter(|lineage| self.wants(member, &lineage.name)).collect();
-            let lacks = |lineage: &Lineage| {
-                let record = record::read(&self.config.node.state, &member.name, &lineage.name);
-                record.and_then(|record| record.has) != Some(lineage.digest())
-            };
             let first = match (wanted.as_slice(), alone) {
                 ([], _) => continue,
-                ([only], [round]) if self.manner.is_fresh && lacks(only) => {
+                ([only], [round]) if self.manner.is_fresh && self.lacks(member, only) => {
                     First::Prepare(Box::new(round.bundle(self, only, member)))
                 }
                 (some, _) => First::Compare(some.iter().map(|lineage| self.name_on(member, &lineage.name)).collect()),

@@ -24,6 +24,13 @@ pub fn is_nothing_else(hook: &str, verb: &str) -> bool {
     }
 }
 
+/// Whether one of a hook's commands does that and nothing else; where its output goes is nothing.
+pub fn has_plain_call(hook: &str, verb: &str) -> bool {
+    let plain =
+        |command: &str| command.split_whitespace().filter(|word| !word.contains('>')).collect::<Vec<_>>().join(" ");
+    hook.split([';', '&', '|']).any(|command| is_nothing_else(&plain(command), verb))
+}
+
 /// Whether a file, that is a script most likely, has the program's name in it.
 pub fn mentions_certcast(path: &Path) -> bool {
     mentions(path, "certcast")
@@ -58,6 +65,18 @@ mod tests {
         assert!(!is_call(&file, "auth"));
         for hook in ["", "auth", "auth certcast", "/usr/local/bin/certcast-auth", "systemctl reload nginx"] {
             assert!(!is_call(hook, "auth"), "{hook}");
+        }
+    }
+
+    #[test]
+    fn a_call_for_a_part_is_no_plain_one() {
+        for hook in
+            ["certcast resync", "systemctl start haproxy; /usr/local/bin/certcast --config /x resync >/dev/null 2>&1"]
+        {
+            assert!(has_plain_call(hook, "resync"), "{hook}");
+        }
+        for hook in ["", "certcast resync --dry-run", "certcast resync other.test", "certcast deploy", "resync"] {
+            assert!(!has_plain_call(hook, "resync"), "{hook}");
         }
     }
 

@@ -18,7 +18,10 @@ mod together;
 /// How long a lost answer is asked for again, beyond the conversation's own deadline.
 const RECALL: Duration = Duration::from_secs(20);
 
-/// One node's line. When it broke, every lineage that follows is pending for the same reason.
+/// A node that breaks its line again and again is not asked for ever.
+const MENDS: u8 = 3;
+
+/// One node's line. While it is broken, every lineage that follows is pending for the same reason.
 pub struct Line<'f> {
     own: &'f NodeName,
     member: &'f Member,
@@ -29,6 +32,7 @@ pub struct Line<'f> {
     talk: Talk,
     /// The lineages that it was opened for, to be compared.
     compares: Vec<LineageName>,
+    mends: u8,
     installed: BTreeMap<LineageName, Presence>,
     underway: Option<Underway>,
     /// What the node said of each lineage of the last transaction; of those that it said nothing of, all ended as the
@@ -96,7 +100,19 @@ impl<'f> Line<'f> {
     ) -> Self {
         let talk = Talk::Unopened(first);
         let (compares, installed, ended) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Line { own, member, watcher, deadline, turn: deadline, talk, compares, installed, underway: None, ended }
+        Line {
+            own,
+            member,
+            watcher,
+            deadline,
+            turn: deadline,
+            talk,
+            compares,
+            mends: MENDS,
+            installed,
+            underway: None,
+            ended,
+        }
     }
 
     /// Waits until then for what comes next: a node that says no more must not use up other lineages' time.
@@ -140,10 +156,11 @@ impl<'f> Line<'f> {
         }
     }
 
-    /// Has a line that broke after its node had answered opened anew when it is next used. What the node did in the meantime
-    /// is compared then.
+    /// Has a line that broke after its node had answered opened anew when it is next used, some times in a run. What the node
+    /// did in the meantime is compared then.
     pub fn mend(&mut self) {
-        if let (Talk::Broken(_), false) = (&self.talk, self.compares.is_empty()) {
+        if let (Talk::Broken(_), false, 1..) = (&self.talk, self.compares.is_empty(), self.mends) {
+            self.mends -= 1;
             self.talk = Talk::Unopened(First::Compare(std::mem::take(&mut self.compares)));
             self.installed.clear();
         }
@@ -177,7 +194,8 @@ impl<'f> Line<'f> {
         self.reaches(Phase::Staging);
         if self.underway.is_none() {
             let prepare = prepare();
-            if self.has(&prepare) {
+            let version = Version { number: prepare.number, digest: prepare.files.digest() };
+            if self.has(&prepare.lineage, version) {
                 return Staged::Ended(Outcome::Unchanged);
             }
             self.underway = Some(Underway::of(&prepare));
@@ -191,9 +209,8 @@ impl<'f> Line<'f> {
     }
 
     /// Whether the node said that it has just this.
-    fn has(&self, prepare: &Prepare) -> bool {
-        let version = Version { number: prepare.number, digest: prepare.files.digest() };
-        self.installed.get(&prepare.lineage).and_then(Presence::version) == Some(version)
+    pub fn has(&self, lineage: &LineageName, version: Version) -> bool {
+        self.installed.get(lineage).and_then(Presence::version) == Some(version)
     }
 
     fn await_staging(&mut self) -> Staged {

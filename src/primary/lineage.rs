@@ -14,7 +14,7 @@ use crate::model::escape::escaped;
 use crate::model::names::LineageName;
 use crate::sys::bounded::read_bounded;
 use crate::sys::sync::sync_tree_files;
-use crate::wire::message::{Ownership, TreeAttributes};
+use crate::wire::message::{Ownership, TreeAttributes, Version};
 
 /// A lineage as certbot left it, checked as a whole.
 #[derive(Debug)]
@@ -99,6 +99,11 @@ impl Lineage {
     /// The digest over the four files.
     pub fn digest(&self) -> Digest {
         self.bundle.digest()
+    }
+
+    /// What of it is live.
+    pub fn version(&self) -> Version {
+        Version { number: self.number, digest: self.digest() }
     }
 }
 

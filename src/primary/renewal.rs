@@ -52,7 +52,7 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
         }
     }
     // After each renewal, or once after all of them.
-    let after_all = || called("post_hook", "resync").filter(|hook| !hook.contains("--dry-run"));
+    let after_all = || Some(value("post_hook")).filter(|hook| hook_call::has_plain_call(hook, "resync"));
     let after = called("renew_hook", "deploy").or_else(after_all);
     if after.is_some() || !is_called_for_all(letsencrypt) {
         findings.extend(finding(after, "renew_hook", "deploy"));

@@ -27,7 +27,7 @@ pub struct Round<'l> {
 }
 
 /// What can travel together, in order; what would travel alone is left out.
-pub fn loads(lineages: &[Lineage]) -> Vec<Vec<&Lineage>> {
+pub fn loads<'l>(lineages: impl Iterator<Item = &'l Lineage>) -> Vec<Vec<&'l Lineage>> {
     let mut loads: Vec<Vec<&Lineage>> = Vec::new();
     let mut bytes = 0;
     for lineage in lineages {
@@ -80,10 +80,7 @@ impl<'l> Round<'l> {
         let deploy = &courier.config.deploy;
         let rules = Rules { require: deploy.require, canary: deploy.canary };
         let places = Places::new(deploy.parallel);
-        let stage = |line: &mut Line<'_>| {
-            places.with(|| line.open());
-            self.stage(courier, line)
-        };
+        let stage = |line: &mut Line<'_>| self.stage(courier, line, &places);
         let was_lost = |node: &NodeName| {
             let record = |lineage: &&Lineage| record::read(&courier.config.node.state, node, &lineage.name);
             let mut records = self.lineages.iter().filter_map(record);
@@ -102,7 +99,9 @@ impl<'l> Round<'l> {
         let parts = rollout::roll_out(on_each, rules, was_lost, stage, settle);
         let told = lines.into_iter().zip(parts).flat_map(|(line, (_, part))| self.deliveries(courier, line, &part));
         ended.extend(told);
-        if self.is_together() {
+        // Of a bundle that left a node stuck nobody else is to have more before a person has looked.
+        let is_stuck = |delivery: &Delivery| matches!(delivery.outcome, Some(Outcome::Stuck { .. }));
+        if self.is_together() && !ended.iter().any(is_stuck) {
             ended.retain(is_final);
         }
         for delivery in &ended {
@@ -128,13 +127,22 @@ impl<'l> Round<'l> {
         self.wanted_by(courier, member).any(|lineage| lacks(&member.name, &lineage.name))
     }
 
-    fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>) -> Staged {
+    /// Several bundles are large, so they are made, and sent, while a place is held.
+    fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>, places: &Places) -> Staged {
         let member = line.member();
         if let [only] = self.lineages.as_slice() {
+            places.with(|| line.open());
             return line.stage(|| self.bundle(courier, only, member));
         }
-        let bundles = self.wanted_by(courier, member).map(|lineage| self.bundle(courier, lineage, member)).collect();
-        let staged = line.stage_together(bundles);
+        let sent = places.with(|| {
+            line.open();
+            let name = |lineage: &Lineage| courier.name_on(member, &lineage.name);
+            let is_there = |lineage: &&Lineage| line.has(&name(lineage), lineage.version());
+            let (there, lacking): (Vec<_>, Vec<_>) = self.wanted_by(courier, member).partition(is_there);
+            let bundles = lacking.into_iter().map(|lineage| self.bundle(courier, lineage, member)).collect();
+            line.send_together(self.transaction.clone(), there.into_iter().map(name).collect(), bundles)
+        });
+        let staged = sent.unwrap_or_else(|| line.await_together());
         let bad = line.ended().iter().map(|ended| &ended.outcome).find(|outcome| !outcome.is_in_sync()).cloned();
         match (staged, bad) {
             // Of that lineage nobody is to switch.
@@ -154,7 +162,7 @@ impl<'l> Round<'l> {
             _ => First::Compare(Vec::new()),
         };
         let mut line = Line::new(&courier.config.node.name, own, watcher, first, turn);
-        let part = match self.stage(courier, &mut line) {
+        let part = match self.stage(courier, &mut line, &Places::new(1)) {
             Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
             Staged::Planned(changes) => Part::Planned(changes),
             Staged::Ended(outcome) => Part::Concluded(outcome),

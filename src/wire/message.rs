@@ -66,6 +66,8 @@ pub enum Request {
     PrepareTogether {
         /// The transaction that each of them names.
         transaction: TransactionId,
+        /// Milliseconds after which the answer is waited for no longer.
+        budget_ms: u64,
         /// At most [`TOGETHER_AT_MOST`].
         bundles: Vec<Prepare>,
     },

@@ -212,3 +212,38 @@ fn a_lineage_that_is_named_twice_goes_once() {
     assert_eq!(said.lines().count(), 4, "{said}");
     serves(&lab, &lab["web2"], [&new[0], &new[1], &old[2]]);
 }
+
+#[test]
+fn where_looking_takes_long_several_are_left_to_be_looked_at_one_by_one() {
+    let (lab, _) = serving(2);
+    let peer = &lab["web2"];
+    let mute = "import socket\nlistener = socket.create_server(('', 8443))\nkept = []\nwhile True: kept.append(listener.accept())";
+    let _mute = peer.spawn(["/usr/bin/python3", "-c", mute]);
+    peer.await_listener(8443);
+    peer.set("service.0.probe", vec!["443", "8443"]);
+    // Each look takes four seconds there: more than its share among three, and less than the time of each alone.
+    lab.primary().set("deploy.budget", "8s");
+    let new = issue(&lab, 2);
+    let reloads = peer.nginx_reloads();
+    lab.resync(&[]).exits(0);
+    serves(&lab, peer, new.each_ref());
+    assert_eq!(peer.nginx_reloads(), reloads + 3);
+}
+
+#[test]
+fn a_node_that_is_stuck_with_several_keeps_all_others_from_them() {
+    let (lab, old) = serving(3);
+    // Whoever goes first cannot even go back.
+    let broken = "/etc/nginx/conf.d/broken.conf";
+    for peer in lab.peers() {
+        let breaks = format!("echo 'no_such_directive on;' >{broken}; exit 1");
+        command(peer, "reload", &format!("if {}; then {breaks}; fi; nginx -s reload", shows(NAMES[0], 2)));
+    }
+    issue(&lab, 2);
+    let said = lab.resync(&[]).exits(5).stderr();
+    let count = |words: &str| said.matches(words).count();
+    assert_eq!((count("  stuck: "), count("held back: the first node, ")), (3, 3), "{said}");
+    let untouched: Vec<_> = lab.peers().iter().filter(|peer| !peer.exists(broken)).collect();
+    assert_eq!(untouched.len(), 1);
+    serves(&lab, untouched[0], old.each_ref());
+}

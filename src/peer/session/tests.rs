@@ -148,7 +148,7 @@ fn a_recall_is_told_how_it_ended_by_whom_the_lineage_is() {
 fn together(lineages: &[&str]) -> Value {
     let files = serde_json::to_value(some_files()).unwrap();
     let bundles: Vec<_> = lineages.iter().map(|lineage| prepare(lineage, &files)).collect();
-    json!({"verb": "prepare-together", "transaction": ID, "bundles": bundles})
+    json!({"verb": "prepare-together", "transaction": ID, "budget_ms": 20_000, "bundles": bundles})
 }
 
 #[test]

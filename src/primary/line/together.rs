@@ -6,35 +6,51 @@ use crate::primary::conversation::TalkError;
 use crate::primary::line::{Line, Staged, Underway};
 use crate::primary::watcher::Phase;
 use crate::wire::message::{Ended, Prepare, Reply, Request};
+use crate::wire::transaction_id::TransactionId;
 
 /// The protocol's first version with transactions of several lineages.
 const TOGETHER_SINCE: u32 = 2;
 
 impl Line<'_> {
-    /// Stages bundles of several lineages, all under one transaction's name, but for those that the node said it has. One
-    /// that is lacking alone is left, and so are all for a node whose release takes one after another.
-    pub fn stage_together(&mut self, bundles: Vec<Prepare>) -> Staged {
-        self.open();
+    /// Sends bundles of several lineages under one transaction's name; `there` are those that the node has already. The
+    /// answer is awaited by [`Line::await_together`], unless this is all.
+    ///
+    /// One that would go alone is left, lest it fail twice, and so are all for a node whose release takes one after another.
+    /// On the own node one goes alone all the same: the peers may lack more, which waits for it.
+    pub fn send_together(
+        &mut self,
+        transaction: TransactionId,
+        there: Vec<LineageName>,
+        bundles: Vec<Prepare>,
+    ) -> Option<Staged> {
         self.reaches(Phase::Staging);
-        let (there, bundles): (Vec<_>, Vec<_>) = bundles.into_iter().partition(|bundle| self.has(bundle));
-        let ended = there.into_iter().map(|bundle| Ended { lineage: bundle.lineage, outcome: Outcome::Unchanged });
-        self.ended = ended.collect();
-        let Some(transaction) = bundles.first().map(|bundle| bundle.transaction.clone()) else {
-            return Staged::Ended(Outcome::Unchanged);
-        };
-        let lineages: Vec<_> = bundles.iter().map(|bundle| bundle.lineage.clone()).collect();
+        self.ended = there.into_iter().map(|lineage| Ended { lineage, outcome: Outcome::Unchanged }).collect();
+        let budget_ms = u64::try_from(self.turn.left().as_millis()).unwrap_or(u64::MAX);
         let talk = match self.talk() {
+            Ok(_) if bundles.is_empty() => return Some(Staged::Ended(Outcome::Unchanged)),
+            Ok(talk) if talk.protocol() < TOGETHER_SINCE || bundles.len() == 1 => return Some(Staged::Left),
             Ok(talk) => talk,
-            Err(outcome) => return Staged::Ended(outcome),
+            Err(outcome) => return Some(Staged::Ended(outcome)),
         };
-        if talk.protocol() < TOGETHER_SINCE || bundles.len() == 1 {
-            return Staged::Left;
+        let lineages = bundles.iter().map(|bundle| bundle.lineage.clone()).collect();
+        let request = Request::PrepareTogether { transaction: transaction.clone(), budget_ms, bundles };
+        if let Err(error) = talk.send(&request) {
+            return Some(self.breaks(error.outcome()));
         }
-        let answer = talk.ask(&Request::PrepareTogether { transaction: transaction.clone(), bundles });
+        self.underway = Some(Underway { transaction, lineages });
+        None
+    }
+
+    /// Waits for the answer to what was sent.
+    pub fn await_together(&mut self) -> Staged {
+        let answer = self.receive();
+        let Some(Underway { transaction, lineages }) = self.underway.take() else {
+            return self.breaks(TalkError::Unexpected.outcome());
+        };
         let apart = match answer {
             Ok(Reply::PreparedTogether { transaction: its, apart }) if its == transaction => apart,
             Ok(_) => return self.breaks(TalkError::Unexpected.outcome()),
-            Err(error) => return self.breaks(error.outcome()),
+            Err(outcome) => return self.breaks(outcome),
         };
         // Without our word nothing can have been switched, and of what was not asked nothing is believed.
         let is_fit =
@@ -49,7 +65,12 @@ impl Line<'_> {
         if waiting.is_empty() {
             return Staged::Ended(outcome);
         }
+        let is_alone = waiting.len() == 1 && !self.member.is_own();
         self.underway = Some(Underway { transaction, lineages: waiting });
+        if is_alone {
+            self.forget();
+            return Staged::Left;
+        }
         self.reaches(Phase::Staged);
         Staged::Waiting
     }

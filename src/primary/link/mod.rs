@@ -133,12 +133,17 @@ impl Route<'_> {
     }
 }
 
+/// Opens a stream that is tried, and lives, until the deadline at most.
+pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, LinkError> {
+    open_for_a_turn(route, deadline, deadline)
+}
+
 /// Opens a stream that lives until the deadline at most.
 ///
-/// With libssh2, what passes by itself (a full `MaxStartups`, a restart) is tried again until the deadline, a dead
-/// peer only during the first third of the time; a failed authentication or host key never. With the other routes an
+/// With libssh2, what passes by itself (a full `MaxStartups`, a restart) is tried again until `turn`, a dead
+/// peer only during the first third of that time; a failed authentication or host key never. With the other routes an
 /// `Ok` only says that the program runs: why ssh failed is in [`Stream::said`] after EOF.
-pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, LinkError> {
+pub fn open_for_a_turn(route: &Route<'_>, turn: Deadline, deadline: Deadline) -> Result<Box<dyn Stream>, LinkError> {
     match route {
         Route::Ssh2 { to, identity, known_hosts, connect_timeout } => {
             to.check()?;
@@ -150,7 +155,7 @@ pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, Li
                 known_hosts: &identity::read_known_hosts(known_hosts)?,
                 connect_timeout: *connect_timeout,
             };
-            let stream = retry::while_transient(deadline, || ssh2::open(&target, deadline))?;
+            let stream = retry::while_transient(turn, || ssh2::open(&target, deadline))?;
             Ok(Box::new(stream))
         }
         Route::SystemSsh { to, connect_timeout } => {

@@ -13,6 +13,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
 use super::host::Host;
+use super::namespaces::repository;
 
 /// What stands at a path: everything two trees must agree on but the content's meaning.
 #[derive(Clone, PartialEq, Eq)]
@@ -149,12 +150,13 @@ impl Host {
     }
 
     /// Everything below a directory, sorted by path; nothing when it does not exist. What is removed during the walk is
-    /// not there.
+    /// not there, nor is the repository, which every host has where it is on this machine.
     pub fn tree(&self, path: &str) -> Vec<Entry> {
-        let top = self.path(path);
+        let (top, hidden) = (self.path(path), self.path(repository()));
         let found = walkdir::WalkDir::new(&top).min_depth(1).sort_by_file_name();
         found
             .into_iter()
+            .filter_entry(move |entry| entry.path() != hidden)
             .filter_map(|entry| match entry {
                 Ok(entry) => unless_gone(describe(&top, &entry)),
                 Err(error) => unless_gone(Err(error.into())),

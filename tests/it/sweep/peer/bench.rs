@@ -283,7 +283,7 @@ impl Peer {
         let mut bundles: Vec<_> = self.lineages.iter().map(prepare).collect();
         let prepare = match bundles.len() {
             1 => Request::Prepare(Box::new(bundles.remove(0))),
-            _ => Request::PrepareTogether { transaction: transaction.clone(), bundles },
+            _ => Request::PrepareTogether { transaction: transaction.clone(), budget_ms: 60_000, bundles },
         };
         let node = "primary".parse::<NodeName>().unwrap();
         let mut stream = Vec::new();

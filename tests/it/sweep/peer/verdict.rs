@@ -40,6 +40,9 @@ pub fn judge(bench: &Peer, said: &[Told]) -> Vec<String> {
     {
         faults.push(format!("of several lineages {shown:?} are shown"));
     }
+    if bench.scenario.own && bench.is_running() && !said.iter().any(|told| told.is_apart) && !are_served_alike(bench) {
+        faults.push("of several lineages some new leafs are served".into());
+    }
     bench.let_reload();
     let again = bench.run_victim(Victim::Receive, '2', None, false).ran;
     let told = bench.told(&again);
@@ -60,6 +63,18 @@ pub fn judge(bench: &Peer, said: &[Told]) -> Vec<String> {
         fault.insert_str(0, "done again: ");
     }
     faults
+}
+
+/// On the own node the links say nothing of the services: those show both lineages' new leafs, or both old ones.
+fn are_served_alike(bench: &Peer) -> bool {
+    let until = Instant::now() + RELOADED;
+    loop {
+        let is_new = |lineage: &Lineage| bench.served(lineage.name) == Some(lineage.new.fingerprint());
+        let new = bench.lineages.iter().filter(|lineage| is_new(lineage)).count();
+        if [0, bench.lineages.len()].contains(&new) || Instant::now() > until {
+            return [0, bench.lineages.len()].contains(&new);
+        }
+    }
 }
 
 /// Which version of each lineage is shown everywhere; none where there is none. On the own node certbot's links are ahead of the services
