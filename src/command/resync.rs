@@ -79,6 +79,12 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     if !arguments.wishes.dry_run {
         observations.extend(deliveries.iter().filter_map(observation::of_delivery));
+        // The CA has validated what the own services have just taken.
+        let is_taken = |lineage: &&Lineage| {
+            deliveries.iter().any(|one| one.node == *own && one.lineage == lineage.name && one.is_applied())
+        };
+        let names = lineages.iter().filter(is_taken).flat_map(|lineage| lineage.bundle.names());
+        observations.extend(observation::of_challenges(own, &names.collect::<Vec<_>>(), &[]));
         alert::note_all(config, &observations, |subject| is_gone(config, fleet, &present, subject));
     }
     let code = report::exit_code(&deliveries, !unfit.is_empty());

@@ -55,7 +55,7 @@ pub enum Wholeness {
 pub enum Tests {
     /// They pass.
     Passed,
-    /// They fail, and may do so for want of just this bundle.
+    /// They fail, and may do so for want of just one of these bundles.
     Failed,
     /// What is installed is whole, so they have to pass; the pre-flight will show it.
     NotAsked,
@@ -134,7 +134,7 @@ pub fn tests(services: &[Service], of_each: &[&Wholeness]) -> Result<Tests, Halt
         return Ok(Tests::NotAsked);
     }
     let Err(unwilling) = test(services) else { return Ok(Tests::Passed) };
-    // A configuration that names a certificate which is not there, or torn, fails for want of just this one.
+    // A configuration that names a certificate which is not there, or torn, fails for want of just that one.
     if of_each.iter().any(|wholeness| matches!(wholeness, Wholeness::Lacking)) {
         return Ok(Tests::Failed);
     }

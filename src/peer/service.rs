@@ -104,7 +104,7 @@ pub enum Reload {
 
 /// Tests and reloads services, then waits until every place shows the leaf that is expected of it.
 ///
-/// A reload that fails where the service runs is a failure, whether or not this lineage was served there: the service
+/// A reload that fails where the service runs is a failure, whether or not any of these lineages was served there: the service
 /// did not read the new files. Where nothing listens it is a note. On the way back it is a note too: the service
 /// may be the very one that never took the new files. Then the old leaf is seen to be served for longer: it may have taken them.
 pub fn settle(

@@ -254,7 +254,7 @@ impl<'n> Session<'n> {
         if ended.is_empty() {
             return concluded(Outcome::Pending { cause: "the transaction was never committed there".into() });
         }
-        // What failed for all may be of the others.
+        // The cause of a common failure may name lineages that are not the caller's.
         for ended in ended.iter_mut().filter(|ended| !others.is_empty() && !ended.outcome.is_in_sync()) {
             ended.outcome = hearing::of_another(&ended.outcome);
         }

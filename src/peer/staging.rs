@@ -54,7 +54,7 @@ impl<'r> Candidate<'r> {
         &self.request.lineage
     }
 
-    /// What is set out for it.
+    /// What is set out for it. The joined files move there, and `write` finds them there.
     fn share(&mut self, tests: Tests) -> io::Result<Share> {
         let request = self.request;
         let with_existence = |joined: Joined| joined.exists().map(|existed| (joined, existed));

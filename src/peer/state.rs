@@ -56,7 +56,7 @@ pub struct Intent {
     /// The numbers to keep when this succeeds.
     pub keep: Vec<Number>,
     /// Whether all services are held to their tests on the way back: they passed before, or had to, as what was installed is
-    /// whole. Else they failed for want of this certificate, and only those that are well are told.
+    /// whole. Else they failed for want of one of these certificates, and only those that are well are told.
     pub tests_passed: bool,
     /// The bundle that it is to show.
     pub digest: Digest,

@@ -40,7 +40,8 @@ pub struct Transaction<'n> {
 
 /// From the lock to staged and pre-flighted bundles. Of what is apart nothing has changed.
 ///
-/// A lineage that may not be installed, or is already, is left out. What fails after that, a disk or a service, fails for all.
+/// A lineage that may not be installed, or is already, or that took too long to be looked at among several, is apart. What
+/// fails after that, a disk or a service, fails for all, and all are apart.
 pub fn prepare<'n>(
     node: &'n Node,
     transaction: &TransactionId,
@@ -57,9 +58,9 @@ pub fn prepare<'n>(
     // Services that are slow to show something must not use up the time of several: they are asked again for each alone.
     let looks = if requests.len() > 1 { deadline.at_most(deadline.left() / 2) } else { deadline };
     for (request, rest) in requests.iter().zip((1..=u32::try_from(requests.len()).unwrap_or(u32::MAX)).rev()) {
-        let share = looks.at_most(looks.left() / rest);
-        let outcome = match admit(node, request, grant, share) {
-            Ok(_) if requests.len() > 1 && share.has_passed() => {
+        let slice = looks.at_most(looks.left() / rest);
+        let outcome = match admit(node, request, grant, slice) {
+            Ok(_) if requests.len() > 1 && slice.has_passed() => {
                 Outcome::Pending { cause: "looking at what is served for it took too long among others".into() }
             }
             Ok(candidate) => {

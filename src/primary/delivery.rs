@@ -38,6 +38,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether the node did not have the lineage before.
+    pub fn is_applied(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Applied { .. }))
+    }
+
     /// Whether the node has the lineage now, or nothing was to be done but to say what would be.
     pub fn is_well(&self) -> bool {
         self.outcome.as_ref().is_none_or(Outcome::is_in_sync)
@@ -86,8 +91,8 @@ impl<'c> Courier<'c> {
         let loads = if self.manner.wishes.dry_run { Vec::new() } else { round::loads(due.into_iter().chain(others)) };
         let together: Vec<_> = loads.into_iter().map(Round::of).collect::<io::Result<_>>()?;
         let budget = self.config.deploy.budget;
-        let shares = count(&alone).saturating_add(together.len().try_into().unwrap_or(u32::MAX).saturating_mul(2));
-        let deadline = Deadline::after(budget.saturating_mul(shares).min(AT_MOST));
+        let turns = count(&alone).saturating_add(together.len().try_into().unwrap_or(u32::MAX).saturating_mul(2));
+        let deadline = Deadline::after(budget.saturating_mul(turns).min(AT_MOST));
         let mut lines = self.lines(lineages, &alone, peers, watcher, deadline);
         let mut deliveries = Vec::new();
         // The other half is for what is to be done again alone.
@@ -97,12 +102,12 @@ impl<'c> Courier<'c> {
             deliveries.extend(round.run(self, &mut lines, watcher, turn, |_, _| true));
             lines.iter_mut().for_each(Line::mend);
         }
-        let in_line: BTreeSet<_> = deliveries.iter().map(|one| (one.node.clone(), one.lineage.clone())).collect();
-        let lacks = |node: &NodeName, lineage: &LineageName| !in_line.contains(&(node.clone(), lineage.clone()));
-        let due: Vec<_> = alone.into_iter().filter(|round| round.is_for_any(self, &lines, lacks)).collect();
-        for (round, rest) in due.iter().zip((1..=count(&due)).rev()) {
+        let told: BTreeSet<_> = deliveries.iter().map(|one| (one.node.clone(), one.lineage.clone())).collect();
+        let is_left = |node: &NodeName, lineage: &LineageName| !told.contains(&(node.clone(), lineage.clone()));
+        let left: Vec<_> = alone.into_iter().filter(|round| round.is_for_any(self, &lines, is_left)).collect();
+        for (round, rest) in left.iter().zip((1..=count(&left)).rev()) {
             let turn = deadline.at_most(deadline.left() / rest);
-            deliveries.extend(round.run(self, &mut lines, watcher, turn, lacks));
+            deliveries.extend(round.run(self, &mut lines, watcher, turn, is_left));
             lines.iter_mut().for_each(Line::mend);
         }
         let ranks: BTreeMap<_, _> = lineages.iter().map(|lineage| &lineage.name).zip(0..).collect();

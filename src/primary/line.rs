@@ -8,11 +8,13 @@ use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::Member;
+use crate::primary::line::ends::{ends_of, first_bad};
 use crate::primary::watcher::{Phase, Watcher};
 use crate::wire::message::{Ended, Prepare, Reply, Request, Version};
 use crate::wire::presence::Presence;
 use crate::wire::transaction_id::TransactionId;
 
+mod ends;
 mod together;
 
 /// How long a lost answer is asked for again, beyond the conversation's own deadline.
@@ -27,7 +29,7 @@ pub struct Line<'f> {
     member: &'f Member,
     watcher: &'f dyn Watcher,
     deadline: Deadline,
-    /// When what is said of the present lineage is waited for no longer.
+    /// When what is said in the present round is waited for no longer.
     turn: Deadline,
     talk: Talk,
     /// The lineages that it was opened for, to be compared.
@@ -290,7 +292,7 @@ impl<'f> Line<'f> {
     fn recall(&self, underway: &Underway, deadline: Deadline) -> Option<Vec<Ended>> {
         let recall = Request::Recall { transaction: underway.transaction.clone() };
         let mut talk = Conversation::open(self.own, self.member, &[recall], deadline).ok()?;
-        talk.receive().ok().and_then(|reply| together::told(reply, &underway.lineages))
+        talk.receive().ok().and_then(|reply| ends_of(reply, &underway.lineages))
     }
 
     fn conclude(
@@ -299,12 +301,12 @@ impl<'f> Line<'f> {
         request: impl FnOnce(TransactionId) -> Request,
     ) -> Result<Vec<Ended>, Outcome> {
         let reply = self.talk()?.ask(&request(underway.transaction.clone())).map_err(|error| error.outcome())?;
-        together::told(reply, &underway.lineages).ok_or_else(|| TalkError::Unexpected.outcome())
+        ends_of(reply, &underway.lineages).ok_or_else(|| TalkError::Unexpected.outcome())
     }
 
     /// Keeps how it ended for each lineage; returns the first end that is no good one.
     fn note(&mut self, ended: Vec<Ended>) -> Outcome {
-        let outcome = together::first_bad(&ended);
+        let outcome = first_bad(&ended);
         self.ended.extend(ended);
         outcome
     }

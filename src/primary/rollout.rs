@@ -1,4 +1,4 @@
-//! A transaction on all nodes: everybody stages at once, one commits first, then the rest.
+//! A round on all nodes: everybody stages at once, one commits first, then the rest.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -128,8 +128,8 @@ enum Seat {
     Staging,
     /// With these lineages, for the word.
     Waiting(Vec<LineageName>),
-    /// The same.
-    Committing(Vec<LineageName>),
+    /// Has heard its word about these.
+    Told(Vec<LineageName>),
     Done,
 }
 
@@ -170,7 +170,7 @@ impl Coordinator<'_> {
         let seat = std::mem::replace(&mut self.seats[index], Seat::Done);
         let name = &self.names[index];
         match seat {
-            Seat::Committing(lineages) if self.canary == Some(index) => {
+            Seat::Told(lineages) if self.canary == Some(index) => {
                 self.canary = None;
                 match part {
                     part if part.is_in_sync() => self.proven.extend(lineages),
@@ -234,7 +234,7 @@ impl Coordinator<'_> {
 
     fn say(&mut self, index: usize, word: Word) {
         if let Seat::Waiting(lineages) = &mut self.seats[index] {
-            self.seats[index] = Seat::Committing(std::mem::take(lineages));
+            self.seats[index] = Seat::Told(std::mem::take(lineages));
         }
         // A node's thread waits until it has heard.
         _ = self.words[index].send(word);

@@ -1,4 +1,4 @@
-//! One round of a delivery, under one transaction's name on all nodes: the own services first, then the rollout.
+//! One round, under one transaction's name on all nodes: the own services first, then the rollout.
 
 use std::io;
 
@@ -16,6 +16,9 @@ use crate::primary::watcher::{Phase, Watcher};
 use crate::wire::frame::FRAME_AT_MOST;
 use crate::wire::message::{Prepare, TOGETHER_AT_MOST};
 use crate::wire::transaction_id::TransactionId;
+
+/// Told only where it does not go alone after all.
+const LEFT: &str = "another server is stuck, and this one was to go alone";
 
 /// What travels together has room in one message, with what JSON and the other fields add.
 const BYTES_AT_MOST: usize = FRAME_AT_MOST / 2;
@@ -55,7 +58,7 @@ impl<'l> Round<'l> {
         self.lineages.len() > 1
     }
 
-    /// Brings those to it of which `lacks` says that they may lack it. What a node could not do with several lineages
+    /// Brings it to the nodes of which `lacks` says that they may lack it. What a node could not do with several lineages
     /// together is not told: it says nothing of any one of them.
     ///
     /// The own node first, since certbot has switched its links already: its services are the first canary.
@@ -91,15 +94,13 @@ impl<'l> Round<'l> {
             let Some(own) = own else { return Ok(()) };
             ended = self.settle(courier, own, watcher, turn);
             let why = format!("{}the services on {} did not take this certificate", rollout::HELD_BACK, own.name);
-            // What goes alone there is not proven yet.
-            let are_all = ended.len() == self.lineages.len();
-            if are_all && ended.iter().all(Delivery::is_well) { Ok(()) } else { Err(why) }
+            if ended.iter().all(Delivery::is_well) { Ok(()) } else { Err(why) }
         };
         let on_each = lines.iter_mut().map(|line| &mut **line).collect();
         let parts = rollout::roll_out(on_each, rules, was_lost, stage, settle);
         let told = lines.into_iter().zip(parts).flat_map(|(line, (_, part))| self.deliveries(courier, line, &part));
         ended.extend(told);
-        // Of a bundle that left a node stuck nobody else is to have more before a person has looked.
+        // Of what left a node stuck nobody else is to have more before a person has looked.
         let is_stuck = |delivery: &Delivery| matches!(delivery.outcome, Some(Outcome::Stuck { .. }));
         if self.is_together() && !ended.iter().any(is_stuck) {
             ended.retain(is_final);
@@ -143,14 +144,14 @@ impl<'l> Round<'l> {
             line.send_together(self.transaction.clone(), there.into_iter().map(name).collect(), bundles)
         });
         let staged = sent.unwrap_or_else(|| line.await_together());
-        let bad = line.ended().iter().map(|ended| &ended.outcome).find(|outcome| !outcome.is_in_sync()).cloned();
-        match (staged, bad) {
-            // Of that lineage nobody is to switch.
-            (Staged::Waiting, Some(bad)) if courier.config.deploy.require == Require::All => {
+        let is_any_bad = line.ended().iter().any(|ended| !ended.outcome.is_in_sync());
+        match staged {
+            // One refused lineage keeps this node, and so everybody, from all of them; each goes alone.
+            Staged::Waiting if is_any_bad && courier.config.deploy.require == Require::All => {
                 line.forget();
-                Staged::Ended(bad)
+                Staged::Left
             }
-            (staged, _) => staged,
+            staged => staged,
         }
     }
 
@@ -183,11 +184,13 @@ impl<'l> Round<'l> {
                 (Some(outcome), _) => (Some(outcome), Vec::new()),
                 (None, Part::Concluded(outcome)) => (Some(outcome.clone()), Vec::new()),
                 (None, Part::Planned(changes)) => (None, changes.clone()),
-                (None, Part::Left) => return None,
+                (None, Part::Left) => {
+                    (Some(Outcome::Pending { cause: format!("{}{LEFT}", rollout::HELD_BACK) }), Vec::new())
+                }
             };
-            Some(Delivery { node: member.name.clone(), lineage: lineage.name.clone(), outcome, changes })
+            Delivery { node: member.name.clone(), lineage: lineage.name.clone(), outcome, changes }
         };
-        self.wanted_by(courier, member).filter_map(delivery).collect()
+        self.wanted_by(courier, member).map(delivery).collect()
     }
 
     fn wanted_by(&self, courier: &Courier<'_>, member: &Member) -> impl Iterator<Item = &'l Lineage> {

@@ -3,6 +3,7 @@
 use crate::model::names::LineageName;
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::TalkError;
+use crate::primary::line::ends::first_bad;
 use crate::primary::line::{Line, Staged, Underway};
 use crate::primary::watcher::Phase;
 use crate::wire::message::{Ended, Prepare, Reply, Request};
@@ -16,7 +17,6 @@ impl Line<'_> {
     /// answer is awaited by [`Line::await_together`], unless this is all.
     ///
     /// One that would go alone is left, lest it fail twice, and so are all for a node whose release takes one after another.
-    /// On the own node one goes alone all the same: the peers may lack more, which waits for it.
     pub fn send_together(
         &mut self,
         transaction: TransactionId,
@@ -41,7 +41,8 @@ impl Line<'_> {
         None
     }
 
-    /// Waits for the answer to what was sent.
+    /// Waits for the answer to what was sent. On the own node a single one stays in it: the peers may lack more, which waits
+    /// for it.
     pub fn await_together(&mut self) -> Staged {
         let answer = self.receive();
         let Some(Underway { transaction, lineages }) = self.underway.take() else {
@@ -83,55 +84,5 @@ impl Line<'_> {
     /// How it ended for those lineages of which the node said it.
     pub fn take_ended(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
-    }
-}
-
-/// How a transaction of these lineages ended for each; `None` where the answer is about anything else.
-pub(super) fn told(reply: Reply, lineages: &[LineageName]) -> Option<Vec<Ended>> {
-    match reply {
-        Reply::ConcludedTogether { lineages: told } => {
-            let names = told.iter().map(|ended| &ended.lineage);
-            names.eq(lineages).then_some(told)
-        }
-        // All alike: it never came to it. Success is told for each.
-        Reply::Concluded { outcome } if lineages.len() == 1 || !outcome.is_in_sync() => {
-            let all = lineages.iter().map(|lineage| Ended { lineage: lineage.clone(), outcome: outcome.clone() });
-            Some(all.collect())
-        }
-        _ => None,
-    }
-}
-
-/// The first end that is no good one; where there is none, the first.
-pub(super) fn first_bad(ended: &[Ended]) -> Outcome {
-    let bad = ended.iter().find(|ended| !ended.outcome.is_in_sync());
-    bad.or(ended.first()).map_or(Outcome::Unchanged, |ended| ended.outcome.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::outcome::Step;
-
-    #[test]
-    fn an_answer_counts_for_the_lineages_it_is_about_and_success_only_where_it_is_told_of_each() {
-        let lineages: Vec<LineageName> = ["a", "b"].map(|name| name.parse().unwrap()).into();
-        let applied = || Outcome::Applied { notes: Vec::new() };
-        let pending = || Outcome::Pending { cause: "gone".into() };
-        let ended = |outcome: fn() -> Outcome, names: &[LineageName]| {
-            names.iter().map(|name| Ended { lineage: name.clone(), outcome: outcome() }).collect::<Vec<_>>()
-        };
-        let of_each = |names: &[LineageName]| Reply::ConcludedTogether { lineages: ended(applied, names) };
-        assert_eq!(told(of_each(&lineages), &lineages), Some(ended(applied, &lineages)));
-        assert_eq!(told(of_each(&lineages[..1]), &lineages), None);
-        assert_eq!(told(of_each(&[lineages[1].clone(), lineages[0].clone()]), &lineages), None);
-        assert_eq!(told(Reply::Concluded { outcome: applied() }, &lineages), None);
-        assert_eq!(told(Reply::Concluded { outcome: pending() }, &lineages), Some(ended(pending, &lineages)));
-        assert_eq!(told(Reply::Concluded { outcome: applied() }, &lineages[..1]), Some(ended(applied, &lineages[..1])));
-        assert_eq!(told(Reply::Published { failures: Vec::new() }, &lineages), None);
-        let refused = Outcome::Refused { step: Step::Check, cause: "no".into() };
-        let mixed =
-            [ended(applied, &lineages[..1]), vec![Ended { lineage: lineages[1].clone(), outcome: refused.clone() }]];
-        assert_eq!(first_bad(&mixed.concat()), refused);
     }
 }
