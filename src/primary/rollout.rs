@@ -25,8 +25,10 @@ pub struct Rules {
 /// How one node's part ended.
 #[derive(Debug)]
 pub enum Part {
-    /// For real.
+    /// After the word.
     Concluded(Outcome),
+    /// Without the word.
+    Ended(Outcome),
     /// Only asked.
     Planned(Vec<String>),
     /// Nothing was done: what it lacks goes alone.
@@ -36,7 +38,7 @@ pub enum Part {
 impl Part {
     fn is_in_sync(&self) -> bool {
         match self {
-            Part::Concluded(outcome) => outcome.is_in_sync(),
+            Part::Concluded(outcome) | Part::Ended(outcome) => outcome.is_in_sync(),
             Part::Planned(_) => true,
             Part::Left => false,
         }
@@ -86,7 +88,7 @@ pub fn roll_out(
             });
             if let Err(error) = node {
                 let cause = format!("no thread could be started for it: {error}");
-                _ = events.send(Event::Ended(index, Part::Concluded(Outcome::Pending { cause })));
+                _ = events.send(Event::Ended(index, Part::Ended(Outcome::Pending { cause })));
             }
         }
         drop(events);
@@ -108,16 +110,16 @@ fn node_part(
     wait: &Receiver<Word>,
 ) -> Part {
     match stage(line) {
-        Staged::Ended(outcome) => Part::Concluded(outcome),
+        Staged::Ended(outcome) => Part::Ended(outcome),
         Staged::Planned(changes) => Part::Planned(changes),
         Staged::Left => Part::Left,
         Staged::Waiting => {
             _ = events.send(Event::Staged(index, line.waiting().to_vec()));
-            Part::Concluded(match wait.recv() {
-                Ok(Word::Commit(patience)) => line.commit(patience),
-                Ok(Word::Abort(why)) => line.abort(&why),
-                Err(_) => line.abort("the rollout ended"),
-            })
+            match wait.recv() {
+                Ok(Word::Commit(patience)) => Part::Concluded(line.commit(patience)),
+                Ok(Word::Abort(why)) => Part::Ended(line.abort(&why)),
+                Err(_) => Part::Ended(line.abort("the rollout ended")),
+            }
         }
     }
 }
@@ -161,7 +163,7 @@ impl Coordinator<'_> {
             }
             self.go_on();
         }
-        let lost = || Part::Concluded(Outcome::Pending { cause: "this node's part was lost".into() });
+        let lost = || Part::Ended(Outcome::Pending { cause: "this node's part was lost".into() });
         parts.into_iter().map(|part| part.unwrap_or_else(lost)).collect()
     }
 

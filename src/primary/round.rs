@@ -89,20 +89,21 @@ impl<'l> Round<'l> {
             let mut records = self.lineages.iter().filter_map(record);
             records.any(|record| matches!(record.outcome, Outcome::Pending { .. }))
         };
-        let mut ended = Vec::new();
+        let (mut ended, mut is_stuck) = (Vec::new(), false);
         let settle = || {
             let Some(own) = own else { return Ok(()) };
-            ended = self.settle(courier, own, watcher, turn);
+            (ended, is_stuck) = self.settle(courier, own, watcher, turn);
             let why = format!("{}the services on {} did not take this certificate", rollout::HELD_BACK, own.name);
             if ended.iter().all(Delivery::is_well) { Ok(()) } else { Err(why) }
         };
         let on_each = lines.iter_mut().map(|line| &mut **line).collect();
         let parts = rollout::roll_out(on_each, rules, was_lost, stage, settle);
-        let told = lines.into_iter().zip(parts).flat_map(|(line, (_, part))| self.deliveries(courier, line, &part));
-        ended.extend(told);
-        // Of what left a node stuck nobody else is to have more before a person has looked.
-        let is_stuck = |delivery: &Delivery| matches!(delivery.outcome, Some(Outcome::Stuck { .. }));
-        if self.is_together() && !ended.iter().any(is_stuck) {
+        for (line, (_, part)) in lines.into_iter().zip(parts) {
+            is_stuck = is_stuck || leaves_stuck(&part);
+            ended.extend(self.deliveries(courier, line, &part));
+        }
+        // Of what left a node stuck just now nobody else is to have more before a person has looked.
+        if self.is_together() && !is_stuck {
             ended.retain(is_final);
         }
         for delivery in &ended {
@@ -155,8 +156,14 @@ impl<'l> Round<'l> {
         }
     }
 
-    /// Brings the own node's services to it.
-    fn settle(&self, courier: &Courier<'_>, own: &Member, watcher: &dyn Watcher, turn: Deadline) -> Vec<Delivery> {
+    /// Brings the own node's services to it; also whether that left it stuck.
+    fn settle(
+        &self,
+        courier: &Courier<'_>,
+        own: &Member,
+        watcher: &dyn Watcher,
+        turn: Deadline,
+    ) -> (Vec<Delivery>, bool) {
         let first = match self.lineages.as_slice() {
             [only] => First::Prepare(Box::new(self.bundle(courier, only, own))),
             // Nothing to compare: certbot's links are new already.
@@ -166,11 +173,11 @@ impl<'l> Round<'l> {
         let part = match self.stage(courier, &mut line, &Places::new(1)) {
             Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
             Staged::Planned(changes) => Part::Planned(changes),
-            Staged::Ended(outcome) => Part::Concluded(outcome),
+            Staged::Ended(outcome) => Part::Ended(outcome),
             Staged::Left => Part::Left,
         };
         line.reaches(Phase::Done);
-        self.deliveries(courier, &mut line, &part)
+        (self.deliveries(courier, &mut line, &part), leaves_stuck(&part))
     }
 
     /// How it ended for each lineage that a node is to have: as it said, else as its part ended.
@@ -182,7 +189,7 @@ impl<'l> Round<'l> {
             let told = ended.iter().find(|ended| ended.lineage == name).map(|ended| ended.outcome.clone());
             let (outcome, changes) = match (told, part) {
                 (Some(outcome), _) => (Some(outcome), Vec::new()),
-                (None, Part::Concluded(outcome)) => (Some(outcome.clone()), Vec::new()),
+                (None, Part::Concluded(outcome) | Part::Ended(outcome)) => (Some(outcome.clone()), Vec::new()),
                 (None, Part::Planned(changes)) => (None, changes.clone()),
                 (None, Part::Left) => {
                     (Some(Outcome::Pending { cause: format!("{}{LEFT}", rollout::HELD_BACK) }), Vec::new())
@@ -210,6 +217,11 @@ impl<'l> Round<'l> {
             wishes: courier.manner.wishes,
         }
     }
+}
+
+/// Whether it was this that left a node stuck, and no earlier run.
+fn leaves_stuck(part: &Part) -> bool {
+    matches!(part, Part::Concluded(Outcome::Stuck { .. }))
 }
 
 /// Whether there is no more to say of what went together: what did not go well goes alone, and only then it is known whose

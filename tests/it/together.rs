@@ -243,7 +243,16 @@ fn a_node_that_is_stuck_with_several_keeps_all_others_from_them() {
     let said = lab.resync(&[]).exits(5).stderr();
     let count = |words: &str| said.matches(words).count();
     assert_eq!((count("  stuck: "), count("held back: the first node, ")), (3, 3), "{said}");
-    let untouched: Vec<_> = lab.peers().iter().filter(|peer| !peer.exists(broken)).collect();
-    assert_eq!(untouched.len(), 1);
+    let (stuck, untouched): (Vec<_>, Vec<_>) = lab.peers().iter().partition(|peer| peer.exists(broken));
+    assert_eq!((stuck.len(), untouched.len()), (1, 1));
     serves(&lab, untouched[0], old.each_ref());
+
+    // One that was stuck before keeps nobody from anything, and each goes alone where they do not go together.
+    command(untouched[0], "reload", &format!("! {} && nginx -s reload", shows(NAMES[1], 3)));
+    let new = issue(&lab, 3);
+    let said = lab.resync(&[]).exits(5);
+    assert_eq!(said.stderr().matches("  stuck: ").count(), 3, "{said}");
+    let failed = format!("{}  {}  rolled back after reload", untouched[0].name(), NAMES[1]);
+    assert!(said.stderr().contains(&failed) && said.stderr().lines().count() == 4, "{said}");
+    serves(&lab, untouched[0], [&new[0], &old[1], &new[2]]);
 }

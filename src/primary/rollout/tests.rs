@@ -44,7 +44,7 @@ fn run_with(rules: Rules, doubtful: &[bool], acts: Vec<Act>) -> (Vec<usize>, Vec
         for act in acts {
             let (index, lineages, outcome) = match act {
                 Act::Ends(index, outcome) => {
-                    events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap();
+                    events.send(Event::Ended(index, Part::Ended(outcome))).unwrap();
                     continue;
                 }
                 Act::Stages(index, outcome) => (index, &["www"][..], outcome),
@@ -68,7 +68,7 @@ fn run_with(rules: Rules, doubtful: &[bool], acts: Vec<Act>) -> (Vec<usize>, Vec
         running.join().unwrap()
     });
     let outcomes = parts.into_iter().map(|part| match part {
-        Part::Concluded(outcome) => outcome,
+        Part::Concluded(outcome) | Part::Ended(outcome) => outcome,
         Part::Planned(_) | Part::Left => panic!("nothing was planned or left"),
     });
     (commits.iter().collect(), outcomes.collect())
