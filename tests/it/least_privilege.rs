@@ -112,10 +112,12 @@ fn confined(unit: &str) -> Vec<String> {
     let writable = setting(unit, "ReadWritePaths").join(" ").replace('-', "");
     let capabilities = setting(unit, "CapabilityBoundingSet").join(",").to_lowercase().replace("cap_", "+");
     assert_eq!(setting(unit, "ProtectSystem"), ["strict"]);
+    // The program is in the repository, which may stand below /tmp: there it is shown again.
+    let repository = env!("CARGO_MANIFEST_DIR");
     let script = format!(
-        "set -e; mount --make-rprivate /; for p in {writable}; do [ ! -e $p ] || mount --rbind $p $p; done; \
+        "set -e; mount --make-rprivate /; cd {repository}; for p in {writable}; do [ ! -e $p ] || mount --rbind $p $p; done; \
          mount -o remount,bind,ro /; mount -o remount,bind,ro /usr/local/bin; mount -t tmpfs private /tmp; \
-         exec setpriv --bounding-set=-all,{capabilities} --inh-caps=-all --no-new-privs -- \"$@\""
+         [ -e {repository} ] || {{ mkdir -p {repository}; mount -c --rbind . {repository}; }}; cd /; exec setpriv --bounding-set=-all,{capabilities} --inh-caps=-all --no-new-privs -- \"$@\""
     );
     ["unshare", "--mount", "sh", "-c", &script, "--"].map(str::to_owned).to_vec()
 }
