@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use crate::model::config::Service;
 use crate::model::digest::Digest;
+use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
 use crate::model::pasteable::pasteable;
 use crate::peer::halt::Halt;
@@ -79,8 +80,11 @@ impl<'n> Ending<'n> {
     /// After success: removes the old trees and the versions the primary no longer has.
     pub fn finish(mut self) -> Vec<Ended> {
         let tidied = self.shares.iter_mut().try_for_each(|share| share.tidy(self.node));
-        let applied = |share: &Share| Outcome::Applied { notes: share.notes.clone() };
-        let ended = self.each_ended(applied);
+        let applied = |share: &Share| Ended {
+            lineage: share.intent.lineage.clone(),
+            outcome: Outcome::Applied { notes: share.notes.clone() },
+        };
+        let ended: Vec<_> = self.shares.iter().map(applied).collect();
         if let Err(error) = tidied.and_then(|()| self.conclude(&ended)) {
             tracing::warn!("the new bundle is in service, but tidying up is left for 'certcast recover': {error:#}");
         }
@@ -98,7 +102,7 @@ impl<'n> Ending<'n> {
     /// After the old tree is in service again: removes what was staged.
     pub fn put_away(mut self, step: Step, cause: String) -> Outcome {
         let outcome = Outcome::RolledBack { step, cause };
-        let ended = self.all_ended(&outcome);
+        let ended = Ended::all(self.lineages(), &outcome);
         if let Err(error) = self.try_put_away().and_then(|()| self.conclude(&ended)) {
             tracing::warn!("the old bundle is back, but tidying up is left for 'certcast recover': {error:#}");
         }
@@ -150,7 +154,7 @@ impl<'n> Ending<'n> {
             tracing::error!("cannot even note it: {:#}", anyhow::Error::from(error));
         }
         let outcome = Outcome::Stuck { cause: cause.into(), remedy: self.remedy() };
-        self.remember(&self.all_ended(&outcome));
+        self.remember(&Ended::all(self.lineages(), &outcome));
         outcome
     }
 
@@ -178,13 +182,9 @@ impl<'n> Ending<'n> {
         self.shares.iter().try_for_each(|share| share.discard(self.node))
     }
 
-    fn all_ended(&self, outcome: &Outcome) -> Vec<Ended> {
-        self.each_ended(|_| outcome.clone())
-    }
-
-    fn each_ended(&self, outcome: impl Fn(&Share) -> Outcome) -> Vec<Ended> {
-        let ended = |share: &Share| Ended { lineage: share.intent.lineage.clone(), outcome: outcome(share) };
-        self.shares.iter().map(ended).collect()
+    /// Its lineages.
+    pub fn lineages(&self) -> Vec<LineageName> {
+        self.shares.iter().map(|share| share.intent.lineage.clone()).collect()
     }
 
     /// For a primary that lost the answer; without it, it compares digests.

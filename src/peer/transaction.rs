@@ -8,7 +8,6 @@
 
 use crate::model::bundle::{Bundle, Part};
 use crate::model::deadline::Deadline;
-use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
 use crate::peer::baseline::{self, Baseline, Tests};
 use crate::peer::ending::Ending;
@@ -49,10 +48,10 @@ pub fn prepare<'n>(
     grant: &Grant,
     deadline: Deadline,
 ) -> Prepared<'n> {
-    let lineages = || requests.iter().map(|request| request.lineage.clone()).collect();
+    let lineages = || requests.iter().map(|request| request.lineage.clone());
     let held = match node.hold(deadline, grant) {
         Ok(held) => held,
-        Err(Halt(outcome)) => return Prepared { waiting: None, apart: all_ended(lineages(), &outcome) },
+        Err(Halt(outcome)) => return Prepared { waiting: None, apart: Ended::all(lineages(), &outcome) },
     };
     let (mut candidates, mut apart) = (Vec::new(), Vec::new());
     // Services that are slow to show something must not use up the time of several: they are asked again for each alone.
@@ -74,18 +73,14 @@ pub fn prepare<'n>(
     if candidates.is_empty() {
         return Prepared { waiting: None, apart };
     }
-    let lineages = candidates.iter().map(|candidate| candidate.lineage().clone()).collect();
+    let lineages: Vec<_> = candidates.iter().map(|candidate| candidate.lineage().clone()).collect();
     match stage_and_try(node, transaction, candidates, deadline) {
         Ok(ending) => Prepared { waiting: Some(Box::new(Transaction { _held: held, ending })), apart },
         Err(Halt(outcome)) => {
-            apart.extend(all_ended(lineages, &hearing::of_own(grant, outcome)));
+            apart.extend(Ended::all(lineages, &hearing::of_own(grant, outcome)));
             Prepared { waiting: None, apart }
         }
     }
-}
-
-fn all_ended(lineages: Vec<LineageName>, outcome: &Outcome) -> Vec<Ended> {
-    lineages.into_iter().map(|lineage| Ended { lineage, outcome: outcome.clone() }).collect()
 }
 
 fn admit<'r>(node: &Node, request: &'r Prepare, grant: &Grant, deadline: Deadline) -> Result<Candidate<'r>, Halt> {
@@ -135,22 +130,18 @@ impl Transaction<'_> {
         self.ending.journal.transaction()
     }
 
-    fn lineages(&self) -> Vec<LineageName> {
-        self.ending.shares.iter().map(|share| share.intent.lineage.clone()).collect()
-    }
-
     /// Switch, test, reload, probe, and finish; or back. This node now decides alone.
     pub fn commit(mut self) -> Vec<Ended> {
-        let lineages = self.lineages();
+        let lineages = self.ending.lineages();
         self.note_leafs();
         // Not noted means not begun.
         if let Err(error) = self.ending.journal.write(&Record::Switching) {
             let cause = format!("{:#}", anyhow::Error::from(error));
-            return all_ended(lineages, &self.ending.give_up(Step::Switch, &cause).0);
+            return Ended::all(lineages, &self.ending.give_up(Step::Switch, &cause).0);
         }
         match self.switch_and_settle() {
             Ok(()) => self.ending.finish(),
-            Err(Unwilling { step, cause }) => all_ended(lineages, &self.ending.undo(step, cause, Reload::Back)),
+            Err(Unwilling { step, cause }) => Ended::all(lineages, &self.ending.undo(step, cause, Reload::Back)),
         }
     }
 
@@ -182,7 +173,7 @@ impl Transaction<'_> {
 
     /// Removes everything that was staged.
     pub fn abort(self, why: &str) -> Vec<Ended> {
-        all_ended(self.lineages(), &self.ending.give_up(Step::Stage, why).0)
+        Ended::all(self.ending.lineages(), &self.ending.give_up(Step::Stage, why).0)
     }
 }
 

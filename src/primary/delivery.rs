@@ -83,13 +83,7 @@ impl<'c> Courier<'c> {
         watcher: &'c dyn Watcher,
     ) -> io::Result<Vec<Delivery>> {
         let alone: Vec<_> = lineages.iter().map(|lineage| Round::of(vec![lineage])).collect::<io::Result<_>>()?;
-        // What most likely is to be done goes together, however many there are.
-        let is_due = |lineage: &&Lineage| {
-            self.nodes(peers).any(|node| self.wants(node, &lineage.name) && self.lacks(node, lineage))
-        };
-        let (due, others): (Vec<_>, Vec<_>) = lineages.iter().partition(is_due);
-        let loads = if self.manner.wishes.dry_run { Vec::new() } else { round::loads(due.into_iter().chain(others)) };
-        let together: Vec<_> = loads.into_iter().map(Round::of).collect::<io::Result<_>>()?;
+        let together: Vec<_> = self.loads(lineages, peers).into_iter().map(Round::of).collect::<io::Result<_>>()?;
         let budget = self.config.deploy.budget;
         let turns = count(&alone).saturating_add(together.len().try_into().unwrap_or(u32::MAX).saturating_mul(2));
         let deadline = Deadline::after(budget.saturating_mul(turns).min(AT_MOST));
@@ -104,7 +98,10 @@ impl<'c> Courier<'c> {
         }
         let told: BTreeSet<_> = deliveries.iter().map(|one| (one.node.clone(), one.lineage.clone())).collect();
         let is_left = |node: &NodeName, lineage: &LineageName| !told.contains(&(node.clone(), lineage.clone()));
-        let left: Vec<_> = alone.into_iter().filter(|round| round.is_for_any(self, &lines, is_left)).collect();
+        let left: Vec<_> = alone
+            .into_iter()
+            .filter(|round| self.nodes(peers).any(|node| round.is_for(self, node, &is_left)))
+            .collect();
         for (round, rest) in left.iter().zip((1..=count(&left)).rev()) {
             let turn = deadline.at_most(deadline.left() / rest);
             deliveries.extend(round.run(self, &mut lines, watcher, turn, is_left));
@@ -114,6 +111,18 @@ impl<'c> Courier<'c> {
         let nodes: BTreeMap<_, _> = self.nodes(peers).map(|node| &node.name).zip(0..).collect();
         deliveries.sort_by_key(|one| (ranks.get(&one.lineage).copied(), nodes.get(&one.node).copied()));
         Ok(deliveries)
+    }
+
+    /// What goes together. What most likely is to be done comes first, so that it does, however many there are.
+    fn loads<'l>(&self, lineages: &'l [Lineage], peers: &[&'c Member]) -> Vec<Vec<&'l Lineage>> {
+        if self.manner.wishes.dry_run || lineages.len() < 2 {
+            return Vec::new();
+        }
+        let is_due = |lineage: &&Lineage| {
+            self.nodes(peers).any(|node| self.wants(node, &lineage.name) && self.lacks(node, lineage))
+        };
+        let (due, others): (Vec<_>, Vec<_>) = lineages.iter().partition(is_due);
+        round::loads(due.into_iter().chain(others))
     }
 
     /// The own node and these peers.

@@ -36,6 +36,16 @@ pub enum Part {
 }
 
 impl Part {
+    /// What staging came to, and where it waits for the word, what follows.
+    pub fn of(staged: Staged, when_waiting: impl FnOnce() -> Part) -> Part {
+        match staged {
+            Staged::Waiting => when_waiting(),
+            Staged::Planned(changes) => Part::Planned(changes),
+            Staged::Ended(outcome) => Part::Ended(outcome),
+            Staged::Left => Part::Left,
+        }
+    }
+
     fn is_in_sync(&self) -> bool {
         match self {
             Part::Concluded(outcome) | Part::Ended(outcome) => outcome.is_in_sync(),
@@ -109,19 +119,15 @@ fn node_part(
     events: &Sender<Event>,
     wait: &Receiver<Word>,
 ) -> Part {
-    match stage(line) {
-        Staged::Ended(outcome) => Part::Ended(outcome),
-        Staged::Planned(changes) => Part::Planned(changes),
-        Staged::Left => Part::Left,
-        Staged::Waiting => {
-            _ = events.send(Event::Staged(index, line.waiting().to_vec()));
-            match wait.recv() {
-                Ok(Word::Commit(patience)) => Part::Concluded(line.commit(patience)),
-                Ok(Word::Abort(why)) => Part::Ended(line.abort(&why)),
-                Err(_) => Part::Ended(line.abort("the rollout ended")),
-            }
+    let staged = stage(line);
+    Part::of(staged, || {
+        _ = events.send(Event::Staged(index, line.waiting().to_vec()));
+        match wait.recv() {
+            Ok(Word::Commit(patience)) => Part::Concluded(line.commit(patience)),
+            Ok(Word::Abort(why)) => Part::Ended(line.abort(&why)),
+            Err(_) => Part::Ended(line.abort("the rollout ended")),
         }
-    }
+    })
 }
 
 /// Where a node is.

@@ -114,18 +114,13 @@ impl<'l> Round<'l> {
         ended
     }
 
-    /// Whether any node may lack any of it.
-    pub fn is_for_any(
+    /// Whether a node may lack any of it.
+    pub fn is_for(
         &self,
         courier: &Courier<'_>,
-        lines: &[Line<'_>],
-        lacks: impl Fn(&NodeName, &LineageName) -> bool,
+        member: &Member,
+        lacks: &impl Fn(&NodeName, &LineageName) -> bool,
     ) -> bool {
-        let own = std::iter::once(&courier.fleet.own);
-        own.chain(lines.iter().map(Line::member)).any(|member| self.is_for(courier, member, &lacks))
-    }
-
-    fn is_for(&self, courier: &Courier<'_>, member: &Member, lacks: &impl Fn(&NodeName, &LineageName) -> bool) -> bool {
         self.wanted_by(courier, member).any(|lineage| lacks(&member.name, &lineage.name))
     }
 
@@ -170,12 +165,8 @@ impl<'l> Round<'l> {
             _ => First::Compare(Vec::new()),
         };
         let mut line = Line::new(&courier.config.node.name, own, watcher, first, turn);
-        let part = match self.stage(courier, &mut line, &Places::new(1)) {
-            Staged::Waiting => Part::Concluded(line.commit(Patience::Half)),
-            Staged::Planned(changes) => Part::Planned(changes),
-            Staged::Ended(outcome) => Part::Ended(outcome),
-            Staged::Left => Part::Left,
-        };
+        let staged = self.stage(courier, &mut line, &Places::new(1));
+        let part = Part::of(staged, || Part::Concluded(line.commit(Patience::Half)));
         line.reaches(Phase::Done);
         (self.deliveries(courier, &mut line, &part), leaves_stuck(&part))
     }

@@ -194,6 +194,13 @@ pub struct Ended {
     pub outcome: Outcome,
 }
 
+impl Ended {
+    /// The same end for each.
+    pub fn all(lineages: impl IntoIterator<Item = LineageName>, outcome: &Outcome) -> Vec<Ended> {
+        lineages.into_iter().map(|lineage| Ended { lineage, outcome: outcome.clone() }).collect()
+    }
+}
+
 /// What a peer has of one lineage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {

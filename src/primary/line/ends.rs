@@ -13,8 +13,7 @@ pub fn ends_of(reply: Reply, lineages: &[LineageName]) -> Option<Vec<Ended>> {
         }
         // All alike: it never came to it. Success is told for each.
         Reply::Concluded { outcome } if lineages.len() == 1 || !outcome.is_in_sync() => {
-            let all = lineages.iter().map(|lineage| Ended { lineage: lineage.clone(), outcome: outcome.clone() });
-            Some(all.collect())
+            Some(Ended::all(lineages.iter().cloned(), &outcome))
         }
         _ => None,
     }
