@@ -3,6 +3,7 @@
 pub mod account;
 pub mod alert;
 pub mod challenge;
+pub mod cli_ini;
 pub mod conversation;
 pub mod coverage;
 pub mod delivery;

@@ -9,6 +9,7 @@ use crate::model::escape::escaped;
 use crate::model::finding::Finding;
 use crate::model::names::LineageName;
 use crate::model::pasteable::pasteable;
+use crate::primary::cli_ini::{CliIni, Given};
 use crate::primary::{hook_call, own_program, renewal_conf};
 use crate::sys::bounded;
 
@@ -40,10 +41,13 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
     };
     let value = |key| renewal_conf::value(&text, key).unwrap_or_default();
     let is_dns = value("authenticator").starts_with("dns") || value("pref_challs").starts_with("dns");
-    let called = |key, verb| Some(value(key)).filter(|hook| hook_call::is_call(hook, verb));
-    let finding = |hook: Option<&str>, key, verb| match hook {
-        Some(hook) => program(&path, hook),
-        None => Some(without(&path, lineage, key, verb, is_dns)),
+    let cli_ini = CliIni::read();
+    let hook = |key| cli_ini.hook(key).map_or((&*path, value(key)), |given| (given.file, given.value));
+    let called = |key, verb| Some(hook(key)).filter(|(_, hook)| hook_call::is_call(hook, verb));
+    let finding = |found: Option<(&Path, &str)>, key, verb| match (found, cli_ini.hook(key)) {
+        (Some((file, hook)), _) => program(file, hook),
+        (None, Some(given)) => Some(hidden(given, &path, verb, why(key))),
+        (None, None) => Some(without(&path, lineage, key, verb, is_dns)),
     };
     let mut findings = Vec::new();
     if !is_dns {
@@ -52,10 +56,17 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
         }
     }
     // After each renewal, or once after all of them.
-    let after_all = || Some(value("post_hook")).filter(|hook| hook_call::has_plain_call(hook, "resync"));
+    let is_after_all = |hook: &str| hook_call::has_plain_call(hook, "resync");
+    let after_all = || Some(hook("post_hook")).filter(|(_, hook)| is_after_all(hook));
     let after = called("renew_hook", "deploy").or_else(after_all);
     if after.is_some() || !is_called_for_all(letsencrypt) {
-        findings.extend(finding(after, "renew_hook", "deploy"));
+        // The lineage's own call is there, and is not the one that counts.
+        let (key, verb) = if after.is_none() && is_after_all(value("post_hook")) {
+            ("post_hook", "resync")
+        } else {
+            ("renew_hook", "deploy")
+        };
+        findings.extend(finding(after, key, verb));
     }
     findings.dedup();
     Renewal { is_there: true, is_http: !is_dns, findings }
@@ -76,19 +87,37 @@ pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
     calls.then(|| Finding::error(what, "the renewed certificate stays on this node, and nobody is told", remedy))
 }
 
-fn without(path: &Path, lineage: &LineageName, key: &str, verb: &str, is_dns: bool) -> Finding {
-    let why = match key {
+/// What it means that a hook is not called.
+fn why(key: &str) -> &'static str {
+    match key {
         "manual_auth_hook" => "the CA asks nodes that do not have the challenge: the renewal fails",
         "manual_cleanup_hook" => "challenges stay on the nodes",
         _ => "the renewed certificate stays on this node",
-    };
+    }
+}
+
+/// Of all lineages, whatever their own files say.
+fn hidden(Given { file, option, .. }: Given<'_>, path: &Path, verb: &str, why: &str) -> Finding {
+    let what = format!(
+        "{} has a {option} that does not call 'certcast {verb}', and it wins over {}",
+        file.display(),
+        path.display()
+    );
+    let remedy = format!(
+        "take {option} out of it, or have it call 'certcast {verb}' too: {}",
+        pasteable(&["editor", &file.to_string_lossy()])
+    );
+    Finding::error(what, why, remedy)
+}
+
+fn without(path: &Path, lineage: &LineageName, key: &str, verb: &str, is_dns: bool) -> Finding {
     let remedy = if is_dns {
         let (name, hook) = (lineage.as_str(), format!("{} deploy", own_program::path()));
         pasteable(&["certbot", "reconfigure", "--cert-name", name, "--deploy-hook", &hook])
     } else {
         pasteable(&["certcast", "init", "--install-hooks", lineage.as_str()])
     };
-    Finding::error(format!("{} has no 'certcast {verb}' as its {key}", path.display()), why, remedy)
+    Finding::error(format!("{} has no 'certcast {verb}' as its {key}", path.display()), why(key), remedy)
 }
 
 /// certbot(1): what is in these directories is run after every renewal, or once after all of them.

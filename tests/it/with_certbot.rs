@@ -137,6 +137,17 @@ fn certificates_that_renew_in_one_run_cost_one_reload_where_resync_is_the_post_h
             assert_eq!(lab.served_leaf(host.v4(), name), renewed);
         }
         no_token_is_left(&lab);
+        // What certbot's own configuration names is called in their place, and doctor says so beforehand.
+        let another = "a post-hook that does not call 'certcast resync', and it wins over ";
+        let doctor = || lab.primary().run(["certcast", "doctor"]).stdout().matches(another).count();
+        assert_eq!(doctor(), 0);
+        lab.primary().write("/etc/letsencrypt/cli.ini", "post-hook: touch /root/called\n");
+        assert_eq!(doctor(), both.len());
+        lab.primary().certbot(which).args(RENEW).run().ok();
+        assert!(lab.primary().exists("/root/called"));
+        for name in both {
+            assert_ne!(lab["web2"].installed_leaf(name), lab.primary().installed_leaf(name));
+        }
     }
 }
 

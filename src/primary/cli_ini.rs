@@ -1,0 +1,109 @@
+//! certbot's own configuration, `cli.ini`: a hook that it names is called in place of a lineage's own.
+//!
+//! certbot 2.1 (`set_by_cli`) and 5.8 (`set_by_user`) take what it says for what a person typed. Not looked at is what a
+//! person, a timer or a cron line does type.
+
+use std::path::Path;
+
+use crate::sys::bounded;
+
+/// What certbot reads as root (`CLI_DEFAULTS`, `config_files`); of an option in both, the later one's counts.
+const FILES: [&str; 2] = ["/etc/letsencrypt/cli.ini", "/root/.config/letsencrypt/cli.ini"];
+const FILE_AT_MOST: u64 = 1024 * 1024;
+
+/// The files that there are, with their text.
+pub struct CliIni(Vec<(&'static Path, String)>);
+
+/// An option that a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given<'t> {
+    /// Which file.
+    pub file: &'static Path,
+    /// The option there.
+    pub option: &'t str,
+    /// What it has.
+    pub value: &'t str,
+}
+
+impl CliIni {
+    /// One that is not there, or cannot be read, says nothing.
+    pub fn read() -> CliIni {
+        let text = |file| Some((Path::new(file), bounded::read_bounded(Path::new(file), FILE_AT_MOST).ok()?));
+        let files = FILES.into_iter().filter_map(text);
+        CliIni(files.map(|(file, text)| (file, String::from_utf8_lossy(&text).into_owned())).collect())
+    }
+
+    /// The hook in place of the one that `renewal/NAME.conf` has under this key.
+    pub fn hook(&self, key: &str) -> Option<Given<'_>> {
+        let is_it = |option: &str| match option {
+            // certbot(1): the two are one.
+            "deploy-hook" | "renew-hook" => key == "renew_hook",
+            other => other.replace('-', "_") == key,
+        };
+        let entries =
+            self.0.iter().flat_map(|&(file, ref text)| text.lines().filter_map(entry).map(move |it| (file, it)));
+        let found = entries.rev().find(|(_, (option, _))| is_it(option));
+        found.map(|(file, (option, value))| Given { file, option, value })
+    }
+}
+
+/// An option and its value, as certbot parts them (Python's `ConfigArgParse`); an option without one has none here.
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim();
+    if line.starts_with(['#', ';', '[']) || line.starts_with("---") {
+        return None;
+    }
+    let (option, rest) = line.split_at(line.find(|c: char| c.is_whitespace() || ":=;#".contains(c))?);
+    let rest = rest.trim_start();
+    let rest = rest.strip_prefix([':', '=']).unwrap_or(rest).trim_start();
+    // A comment has a space before it.
+    let is_end = |rest: &str| {
+        let comment = rest.trim_start();
+        comment.is_empty() || (comment.len() < rest.len() && comment.starts_with([';', '#']))
+    };
+    let ends = |rest: &str, at: usize| is_end(&rest[at..]);
+    let quoted = rest.strip_prefix(['\'', '"']).and_then(|inner| {
+        let mut quotes = inner.match_indices(&rest[..1]).map(|(at, _)| at);
+        quotes.find(|at| ends(inner, at + 1)).map(|at| &inner[..at])
+    });
+    let bare = || {
+        let mut spaces = rest.match_indices(char::is_whitespace).map(|(at, _)| at);
+        spaces.find(|at| ends(rest, *at)).map_or(rest, |at| &rest[..at])
+    };
+    let value = quoted.unwrap_or_else(bare);
+    Some((option.strip_prefix("--").unwrap_or(option), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_parted_as_certbot_parts_them() {
+        for (line, value) in [
+            ("post-hook = certcast resync", "certcast resync"),
+            ("post-hook: certcast resync ; as the page says", "certcast resync"),
+            ("  --post-hook certcast resync", "certcast resync"),
+            ("post-hook=\"a; certcast resync\"  # both", "a; certcast resync"),
+            ("post-hook = 'it''s' # it's", "it''s"),
+            ("post-hook = a;b #c", "a;b"),
+            ("post-hook = 'it", "'it"),
+            ("post-hook =", ""),
+        ] {
+            assert_eq!(entry(line), Some(("post-hook", value)), "{line}");
+        }
+        for line in ["", "# post-hook = x", "; post-hook = x", "[post-hook]", "--- post-hook", "quiet"] {
+            assert_eq!(entry(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_last_file_and_the_last_line_count_and_the_deploy_hook_has_two_names() {
+        let [first, second] = FILES.map(Path::new);
+        let text = "deploy-hook = a\nmanual-auth-hook = b\n".to_owned();
+        let both = CliIni(vec![(first, text), (second, "renew-hook = c\nrenew-hook = d\n".to_owned())]);
+        assert_eq!(both.hook("renew_hook"), Some(Given { file: second, option: "renew-hook", value: "d" }));
+        assert_eq!(both.hook("manual_auth_hook"), Some(Given { file: first, option: "manual-auth-hook", value: "b" }));
+        assert_eq!(both.hook("post_hook"), None);
+    }
+}
