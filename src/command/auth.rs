@@ -104,7 +104,7 @@ fn stop_certbot(config: &Config, config_path: &Path, mut said: Vec<String>) {
     // Never a process that merely happens to be our ancestor.
     let certbot = match ancestry::certbot_run() {
         Ok(Some(certbot)) => certbot,
-        Ok(None) => return,
+        Ok(None) => return report::complain("certbot was not stopped: no process above this hook is certbot"),
         Err(error) => return report::complain(&format!("certbot was not stopped: {error}")),
     };
     if let Err(error) = withdraw_all(config, config_path, &certbot) {

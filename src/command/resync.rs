@@ -66,9 +66,13 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let (own, now) = (&config.node.name, jiff::Timestamp::now().as_second());
     let mut observations: Vec<_> =
         lineages.iter().flat_map(|lineage| observation::of_lineage(own, lineage, now)).collect();
+    let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     for (lineage, cause) in &unfit {
         report::complain(cause);
-        observations.push(observation::of_fitness(own, lineage, Some(cause.clone())));
+        // A name that somebody mistyped is nobody else's trouble.
+        if present.contains(lineage) {
+            observations.push(observation::of_fitness(own, lineage, Some(cause.clone())));
+        }
     }
     for lineage in &lineages {
         report::warn_of_rival(&courier, &lineage.name);
@@ -76,7 +80,6 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let progress = Progress::new();
     let deliveries = courier.deliver(&lineages, peers, &progress)?;
     drop(progress);
-    let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     if !arguments.wishes.dry_run {
         observations.extend(deliveries.iter().filter_map(observation::of_delivery));
         // The CA has validated what the own services have just taken.
@@ -114,9 +117,8 @@ fn print(deliveries: &[Delivery], arguments: &Resync, code: ExitCode) -> Result<
     }
     // What is not in line goes to standard error: a timer that throws the rest away still hears of it.
     for delivery in deliveries {
-        let is_well = delivery.outcome.as_ref().is_none_or(Outcome::is_in_sync);
         for line in report::lines(delivery) {
-            if is_well { report::line(&line) } else { report::complain(&line) }
+            if delivery.is_well() { report::line(&line) } else { report::complain(&line) }
         }
     }
     let unchanged = |delivery: &Delivery| delivery.outcome == Some(Outcome::Unchanged);

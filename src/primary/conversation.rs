@@ -139,14 +139,12 @@ impl Conversation {
             node: own.clone(),
             budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
         };
-        let mut flight = Zeroizing::new(Vec::with_capacity(64 * 1024));
-        let written = banner::write(&mut *flight).map_err(FrameError::from);
-        let written = written.and_then(|()| {
-            [&hello].into_iter().chain(first).try_for_each(|request| frame::write(&mut *flight, request))
-        });
+        let frames: Result<Vec<_>, _> = [&hello].into_iter().chain(first).map(frame::encode).collect();
+        let written = frames.and_then(|frames| flight(&frames));
         // A far side that ends at once breaks the write; what it said tells more than that.
-        let sent = written
-            .and_then(|()| Ok(conversation.stream.write_all(&flight).and_then(|()| conversation.stream.flush())?));
+        let sent = written.and_then(|flight| {
+            Ok(conversation.stream.write_all(&flight).and_then(|()| conversation.stream.flush())?)
+        });
         conversation.protocol = match banner::read(&mut conversation.stream) {
             Ok(protocol) => protocol,
             Err(error) => {
@@ -217,6 +215,19 @@ impl Conversation {
         let said = self.stream.said();
         if said.is_empty() { said } else { format!(" (it said: \"{said}\")") }
     }
+}
+
+/// The banner and these frames, in memory that does not grow: that would leave a copy of a key.
+fn flight(frames: &[Zeroizing<Vec<u8>>]) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    let mut banner = Vec::new();
+    banner::write(&mut banner)?;
+    let length = frames.iter().fold(banner.len(), |sum, frame| sum + frame.len());
+    let mut flight = Zeroizing::new(Vec::with_capacity(length));
+    flight.extend(banner);
+    for frame in frames {
+        flight.extend_from_slice(frame);
+    }
+    Ok(flight)
 }
 
 /// The node's texts as they may be shown and stored.

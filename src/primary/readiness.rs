@@ -36,10 +36,10 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let publishing = deadline.at_most(config.challenge.budget * PUBLISHING.0 / PUBLISHING.1);
     let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
     let mut warnings = Vec::new();
-    let mut complaints = find_addresses(&mut fleet, publishing);
+    let mut complaints = find_addresses(&mut fleet, publishing.at_most(publishing.left() / 2));
     let wanted = config.challenge.check_dns || fleet.own.addresses_are_guessed;
     let (answers, records) = thread::scope(|scope| {
-        let look_up = || wanted.then(|| dns::lookup_all(&names, deadline));
+        let look_up = || wanted.then(|| dns::lookup_all(&names, publishing));
         let records = thread::Builder::new().name("dns".to_owned()).spawn_scoped(scope, look_up)?;
         let answers = publication::publish(config, &fleet, runs, challenges, publishing);
         let records = records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -13,6 +13,11 @@ use crate::primary::watcher::Phase;
 /// How the cause of a node begins that waits because of another one.
 pub const HELD_BACK: &str = "held back: ";
 
+/// Whether a node only waited because of another one.
+pub fn is_held_back(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Pending { cause } if cause.starts_with(HELD_BACK))
+}
+
 /// The rules of a rollout.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -72,7 +77,7 @@ enum Word {
 /// The own node takes its part (`own`) while the peers stage. When it fails, its reason holds everybody back.
 /// A canary that was refused, rolled back or stuck stops the rollout: those that wait are pending,
 /// those that are done stay done, since two valid certificates side by side harm nobody. A canary that
-/// is lost on the way is replaced by the next node; `is_doubtful` names those that were lost the last time.
+/// is lost on the way is replaced by the next node; `is_doubtful` names those that were lost, or did not take it, the last time.
 /// A node with a lineage that no canary had is a canary too.
 pub fn roll_out(
     lines: Vec<&mut Line<'_>>,
@@ -144,7 +149,7 @@ enum Seat {
 struct Coordinator<'n> {
     rules: Rules,
     names: &'n [NodeName],
-    /// Which of them were lost the last time.
+    /// Which of them were lost, or did not take it, the last time.
     doubtful: &'n [bool],
     words: Vec<Sender<Word>>,
     seats: Vec<Seat>,
@@ -223,7 +228,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// The first that waits. One that was lost the last time only when there is no other, now or soon.
+    /// The first that waits. A doubtful one only when there is no other, now or soon: it would hold all back at every run.
     fn next_canary(&self) -> Option<usize> {
         let is_sound = |index: &usize| !self.doubtful[*index];
         let waiting = || self.waiting().map(|(index, _)| index);

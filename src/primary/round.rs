@@ -58,7 +58,7 @@ impl<'l> Round<'l> {
         self.lineages.len() > 1
     }
 
-    /// Brings it to the nodes of which `lacks` says that they may lack it. What a node could not do with several lineages
+    /// Brings it to the nodes of which `is_left` says that they may lack it. What a node could not do with several lineages
     /// together is not told: it says nothing of any one of them.
     ///
     /// The own node first, since certbot has switched its links already: its services are the first canary.
@@ -69,9 +69,9 @@ impl<'l> Round<'l> {
         lines: &mut [Line<'c>],
         watcher: &dyn Watcher,
         turn: Deadline,
-        lacks: impl Fn(&NodeName, &LineageName) -> bool,
+        is_left: impl Fn(&NodeName, &LineageName) -> bool,
     ) -> Vec<Delivery> {
-        let is_for = |member: &Member| self.is_for(courier, member, &lacks);
+        let is_for = |member: &Member| self.is_for(courier, member, &is_left);
         let mut lines: Vec<_> = lines.iter_mut().filter(|line| is_for(line.member())).collect();
         let own = Some(&courier.fleet.own).filter(|own| is_for(own));
         for line in &mut lines {
@@ -84,10 +84,10 @@ impl<'l> Round<'l> {
         let rules = Rules { require: deploy.require, canary: deploy.canary };
         let places = Places::new(deploy.parallel);
         let stage = |line: &mut Line<'_>| self.stage(courier, line, &places);
-        let was_lost = |node: &NodeName| {
+        let is_doubtful = |node: &NodeName| {
             let record = |lineage: &&Lineage| record::read(&courier.config.node.state, node, &lineage.name);
             let mut records = self.lineages.iter().filter_map(record);
-            records.any(|record| matches!(record.outcome, Outcome::Pending { .. }))
+            records.any(|record| !record.outcome.is_in_sync() && !rollout::is_held_back(&record.outcome))
         };
         let (mut ended, mut is_stuck) = (Vec::new(), false);
         let settle = || {
@@ -97,7 +97,7 @@ impl<'l> Round<'l> {
             if ended.iter().all(Delivery::is_well) { Ok(()) } else { Err(why) }
         };
         let on_each = lines.iter_mut().map(|line| &mut **line).collect();
-        let parts = rollout::roll_out(on_each, rules, was_lost, stage, settle);
+        let parts = rollout::roll_out(on_each, rules, is_doubtful, stage, settle);
         for (line, (_, part)) in lines.into_iter().zip(parts) {
             is_stuck = is_stuck || leaves_stuck(&part);
             ended.extend(self.deliveries(courier, line, &part));
@@ -119,9 +119,9 @@ impl<'l> Round<'l> {
         &self,
         courier: &Courier<'_>,
         member: &Member,
-        lacks: &impl Fn(&NodeName, &LineageName) -> bool,
+        is_left: &impl Fn(&NodeName, &LineageName) -> bool,
     ) -> bool {
-        self.wanted_by(courier, member).any(|lineage| lacks(&member.name, &lineage.name))
+        self.wanted_by(courier, member).any(|lineage| is_left(&member.name, &lineage.name))
     }
 
     /// Several bundles are large, so they are made, and sent, while a place is held.

@@ -295,6 +295,24 @@ fn on_a_terminal_it_shows_who_is_waited_for_and_elsewhere_nothing() {
     assert!(!format!("{plain}").contains('\x1b') && !plain.stderr().contains("done"), "{plain}");
 }
 
+/// What one server lacks alone comes in the second of two rounds, whatever another does in the first.
+#[test]
+fn a_peer_that_never_ends_the_login_takes_its_round_and_not_all_of_the_time() {
+    let (lab, _) = Lab::serving(3, NAME);
+    let (mute, other) = (&lab["web2"], "other.site.test");
+    lab.issue(other, 1, &[other]);
+    lab.resync(&[]).exits(0);
+    mute.write("/usr/local/bin/mute", "#!/bin/sh\nexec sleep 600\n");
+    mute.chmod("/usr/local/bin/mute", 0o755);
+    mute.restart_sshd_with(
+        "AuthorizedKeysFile none\nAuthorizedKeysCommand /usr/local/bin/mute\nAuthorizedKeysCommandUser root\nLoginGraceTime 600\n",
+    );
+    lab.primary().set("deploy.budget", "8s");
+    let new = lab.issue(NAME, 2, &[NAME]);
+    lab.resync(&[]).exits(3);
+    assert_eq!(lab["web3"].installed_leaf(NAME), Some(new.fingerprint()));
+}
+
 #[test]
 fn a_peer_that_says_nothing_takes_one_certificates_time_and_not_the_next_ones() {
     let (lab, _) = Lab::serving(3, NAME);

@@ -115,6 +115,35 @@ fn when_the_first_peer_is_rolled_back_the_others_are_held_back_and_untouched() {
     }
 }
 
+/// Else it would hold all back at every run.
+#[test]
+fn a_peer_that_was_rolled_back_does_not_go_first_again() {
+    let (lab, _) = Lab::serving(4, NAME);
+    let (ill, others) = (&lab["web2"], [&lab["web3"], &lab["web4"]]);
+    let command = |script: &str| vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()];
+    ill.set("service.0.reload", command("touch /run/told; exit 1"));
+    for peer in others {
+        peer.set("service.0.test", command("until test -e /run/go; do sleep 0.02; done; exec nginx -t"));
+    }
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            crate::lab::until("web2 goes first", || ill.exists("/run/told"));
+            for peer in others {
+                peer.write("/run/go", "");
+            }
+        });
+        lab.deploy(NAME).exits(3).stderr()
+    });
+    let count = |said: &str| (said.matches("rolled back").count(), said.matches("held back").count());
+    assert_eq!(count(&said), (1, 2), "{said}");
+    let said = lab.resync(&[]).exits(3).stderr();
+    assert_eq!(count(&said), (1, 0), "{said}");
+    for peer in others {
+        peer.serves(&lab, NAME, &new);
+    }
+}
+
 #[test]
 fn where_everybody_is_required_nobody_switches_while_one_is_away() {
     let (lab, old) = Lab::serving(3, NAME);

@@ -3,12 +3,12 @@
 use crate::model::config::{Event, Severity};
 use crate::model::expiry;
 use crate::model::names::{Identifier, LineageName, NodeName};
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Outcome, on_one_line};
 use crate::model::pasteable::pasteable;
 use crate::primary::alert::notice::{Kind, Observation, Subject, Trouble};
 use crate::primary::delivery::Delivery;
 use crate::primary::lineage::Lineage;
-use crate::primary::rollout::HELD_BACK;
+use crate::primary::rollout::is_held_back;
 
 const BY_TIMER: &str = "it keeps what it has, and 'certcast resync' tries again, by hand or by its timer";
 
@@ -21,7 +21,7 @@ pub fn of_delivery(delivery: &Delivery) -> Option<Observation> {
     };
     let trouble = match delivery.outcome.as_ref()? {
         Outcome::Applied { .. } | Outcome::Unchanged => None,
-        Outcome::Pending { cause } if cause.starts_with(HELD_BACK) => return None,
+        outcome if is_held_back(outcome) => return None,
         Outcome::Pending { cause } => trouble(Event::Pending, Severity::Warning, None, cause, BY_TIMER, resync()),
         Outcome::Refused { step, cause } => {
             trouble(Event::Refused, Severity::Warning, Some(*step), cause, BY_TIMER, resync())
@@ -31,8 +31,8 @@ pub fn of_delivery(delivery: &Delivery) -> Option<Observation> {
         }
         Outcome::Stuck { cause, remedy } => {
             let next = "nothing more is brought there until somebody has looked";
-            let remedy = remedy.first().cloned().unwrap_or_else(|| "certcast recover".to_owned());
-            trouble(Event::Stuck, Severity::Critical, None, cause, next, format!("on {}: {remedy}", delivery.node))
+            let command = format!("on {}: {}", delivery.node, on_one_line(remedy));
+            trouble(Event::Stuck, Severity::Critical, None, cause, next, command)
         }
     };
     let is_applied = matches!(delivery.outcome, Some(Outcome::Applied { .. }));

@@ -108,7 +108,8 @@ fn open_through(sshd: &Sshd, agent: &Path, deadline: Duration) -> Result<Box<dyn
         known_hosts: &read_known_hosts(&sshd.path("known_hosts")).unwrap(),
         connect_timeout: LONG,
     };
-    ssh2::open(&target, Deadline::after(deadline)).map(|stream| Box::new(stream) as Box<dyn Stream>)
+    let deadline = Deadline::after(deadline);
+    ssh2::open(&target, deadline, deadline).map(|stream| Box::new(stream) as Box<dyn Stream>)
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub fn open(route: &Route<'_>, deadline: Deadline) -> Result<Box<dyn Stream>, Li
 
 /// Opens a stream that lives until the deadline at most.
 ///
-/// With libssh2, what passes by itself (a full `MaxStartups`, a restart) is tried again until `turn`, a dead
+/// With libssh2, it is open by `turn`; what passes by itself (a full `MaxStartups`, a restart) is tried again until then, a dead
 /// peer only during the first third of that time; a failed authentication or host key never. With the other routes an
 /// `Ok` only says that the program runs: why ssh failed is in [`Stream::said`] after EOF.
 pub fn open_for_a_turn(route: &Route<'_>, turn: Deadline, deadline: Deadline) -> Result<Box<dyn Stream>, LinkError> {
@@ -155,7 +155,7 @@ pub fn open_for_a_turn(route: &Route<'_>, turn: Deadline, deadline: Deadline) ->
                 known_hosts: &identity::read_known_hosts(known_hosts)?,
                 connect_timeout: *connect_timeout,
             };
-            let stream = retry::while_transient(turn, || ssh2::open(&target, deadline))?;
+            let stream = retry::while_transient(turn, || ssh2::open(&target, turn, deadline))?;
             Ok(Box::new(stream))
         }
         Route::SystemSsh { to, connect_timeout } => {

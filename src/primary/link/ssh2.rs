@@ -21,6 +21,8 @@ use super::{COMMAND, Destination, Stream, authenticate, connect};
 
 /// libssh2's numbers for a connection that ended or never began to talk.
 const DROPPED: [i32; 5] = [-2, -3, -7, -13, -43];
+/// A far side that writes to stderr without end must not keep us from looking at the clock.
+const READS_AT_MOST: usize = 16;
 
 /// Where to, with whose key, trusting whom.
 pub struct Target<'a> {
@@ -31,13 +33,13 @@ pub struct Target<'a> {
     pub connect_timeout: Duration,
 }
 
-/// One attempt.
-pub fn open(target: &Target<'_>, deadline: Deadline) -> Result<Ssh2Stream, LinkError> {
+/// One attempt, which ends by `turn`; the stream lives until the deadline.
+pub fn open(target: &Target<'_>, turn: Deadline, deadline: Deadline) -> Result<Ssh2Stream, LinkError> {
     let (user, port) = (target.to.user.as_deref().unwrap_or("root"), target.to.port.unwrap_or(22));
     let host = known_hosts::lookup_name(&target.to.host, port);
     let local = |source| LinkError::Local { host: host.clone(), source };
 
-    let connected_by = deadline.at_most(target.connect_timeout);
+    let connected_by = turn.at_most(target.connect_timeout);
     let socket = Arc::new(connect::connect(&target.to.host, port, &host, connected_by)?);
     let watchdog = Watchdog::over(&socket, deadline).map_err(local)?;
     let session = Bounded::new(&socket).map_err(|error| local(error.into()))?;
@@ -47,8 +49,8 @@ pub fn open(target: &Target<'_>, deadline: Deadline) -> Result<Ssh2Stream, LinkE
 
     // Before anything of ours is told: from here on the far side is who it should be, or we are gone.
     check_host_key(&session, target, &host)?;
-    authenticate::authenticate(&session, target.credential, user, &host, deadline)?;
-    let channel = start(&session, deadline).map_err(|halt| start_error(halt, &host))?;
+    authenticate::authenticate(&session, target.credential, user, &host, turn)?;
+    let channel = start(&session, turn).map_err(|halt| start_error(halt, &host))?;
     Ok(Ssh2Stream { channel, session, deadline, said: Said::default(), _watchdog: watchdog })
 }
 
@@ -140,7 +142,8 @@ impl Ssh2Stream {
     fn hear(channel: &Channel, said: &mut Said) -> bool {
         let mut buffer = [0; 4096];
         let mut heard = false;
-        while let Ok(length @ 1..) = channel.stderr().read(&mut buffer) {
+        for _ in 0..READS_AT_MOST {
+            let Ok(length @ 1..) = channel.stderr().read(&mut buffer) else { break };
             said.hear(&buffer[..length]);
             heard = true;
         }
@@ -170,13 +173,14 @@ impl Read for Ssh2Stream {
             return Ok(0);
         }
         let (channel, said) = (&mut self.channel, &mut self.said);
-        let length = self.session.run(self.deadline, |_| {
+        let deadline = self.deadline;
+        let length = self.session.run(deadline, |_| {
             loop {
                 // Stdout last: each of the two takes in what has come for both, and no wait on the socket would
                 // notice stdout that looking for stderr had brought along.
                 let heard = Self::hear(channel, said);
                 match channel.read(buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && heard => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && heard && !deadline.has_passed() => {}
                     done => return done,
                 }
             }
