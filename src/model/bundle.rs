@@ -179,6 +179,13 @@ impl BundleError {
     pub fn is_damage(&self) -> bool {
         !matches!(self, BundleError::Expired(_) | BundleError::NotYetValid(_) | BundleError::ChainExpired(..))
     }
+
+    /// Whether no server can serve such files, so that nothing is lost with them. A chain that is missing or out of order, say,
+    /// is served by many.
+    pub fn serves_nobody(&self) -> bool {
+        use BundleError::{Empty, Key, KeyMismatch, TooLarge, Unreadable};
+        matches!(self, Empty(_) | TooLarge(..) | Unreadable(..) | Key | KeyMismatch)
+    }
 }
 
 /// A bundle that is whole: key and leaf match, the chain is complete and in order, the dates hold.

@@ -23,9 +23,9 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Reads the first certificate of a PEM text.
+    /// Reads the first certificate of a PEM text, whatever else is in it: somebody may keep a key or parameters there too.
     pub fn read(pem: &str) -> Result<Self, BundleError> {
-        let certificates = certificates("cert", pem)?;
+        let certificates = certificates("cert", first_block(pem))?;
         let leaf = certificates.first().ok_or(BundleError::Empty("cert"))?;
         Ok(Leaf {
             digest: Digest::of(&leaf.to_der()?),
@@ -34,6 +34,13 @@ impl Leaf {
             not_after: unix(leaf.not_after())?,
         })
     }
+}
+
+/// The first block of a certificate; all of a text that has no whole one.
+fn first_block(pem: &str) -> &str {
+    const END: &str = "-----END CERTIFICATE-----";
+    let block = pem.find("-----BEGIN CERTIFICATE-----").map_or(pem, |begin| &pem[begin..]);
+    block.find(END).map_or(block, |end| &block[..end + END.len()])
 }
 
 pub(super) fn certificates(stem: &'static str, pem: &str) -> Result<Vec<X509>, BundleError> {

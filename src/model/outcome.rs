@@ -117,6 +117,11 @@ impl Outcome {
     }
 }
 
+/// Commands as one line to paste, which may be cut.
+pub fn on_one_line(commands: &[String]) -> String {
+    escaped_up_to(&commands.join(" ; "), CAUSE_AT_MOST)
+}
+
 /// Lines of another node, escaped; the first few hundred at most.
 pub fn escaped_lines(lines: &[String]) -> Vec<String> {
     lines.iter().take(LINES_AT_MOST).map(|line| escaped(line)).collect()
@@ -137,12 +142,7 @@ impl fmt::Display for Outcome {
             }
             Outcome::Pending { cause } => write!(f, "pending: {}", escaped_up_to(cause, CAUSE_AT_MOST)),
             Outcome::Stuck { cause, remedy } => {
-                write!(
-                    f,
-                    "stuck: {}; run there: {}",
-                    escaped_up_to(cause, CAUSE_AT_MOST),
-                    escaped_up_to(&remedy.join(" ; "), CAUSE_AT_MOST)
-                )
+                write!(f, "stuck: {}; run there: {}", escaped_up_to(cause, CAUSE_AT_MOST), on_one_line(remedy))
             }
         }
     }

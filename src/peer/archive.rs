@@ -111,12 +111,12 @@ impl Archive {
 
     /// What has to be written of a version.
     ///
-    /// A part that is here with other content is an error, unless what is here is nothing to keep: no whole bundle but
-    /// an empty or torn file left by somebody's power cut, or a version that was written by us and is not in use
+    /// A part that is here with other content is an error, unless what is here is nothing to keep: files that serve nobody, as
+    /// left by somebody's power cut, or a version that was written by us and is not in use
     /// (`is_spare`). Else a stolen key could take the numbers of renewals to come.
     pub fn lacks(&self, number: Number, files: &PemFiles, is_spare: bool) -> Result<Lacks, ArchiveError> {
         let is_to_keep = match self.read(number)? {
-            Some(present) => !is_spare && !matches!(Bundle::check(present, 0), Err(error) if error.is_damage()),
+            Some(present) => !is_spare && !Bundle::check(present, 0).is_err_and(|error| error.serves_nobody()),
             None => false,
         };
         let mut lacks = Lacks { absent: Vec::new(), torn: Vec::new() };
@@ -193,10 +193,7 @@ impl Archive {
 
 /// Gives a directory of ours the owner and mode that the primary's has.
 pub fn own_directory(dir: &Dir, like: Ownership) -> io::Result<()> {
-    use nix::sys::stat::{Mode, fchmod};
-    use nix::unistd::{Gid, Uid, fchown};
-    fchown(dir, Some(Uid::from_raw(like.uid)), Some(Gid::from_raw(like.gid)))?;
-    fchmod(dir, Mode::from_bits_truncate(like.mode))?;
+    dir.set_owner_and_mode(like.uid, like.gid, like.mode)?;
     dir.sync()
 }
 

@@ -34,6 +34,8 @@ pub struct Baseline {
     pub wholeness: Wholeness,
     /// Where this lineage is served: there the new leaf must be served afterwards.
     pub expectations: Vec<Expectation>,
+    /// Where of these the new one is served already.
+    pub ahead: Vec<Expectation>,
 }
 
 /// How far the services' own tests can be expected to pass with what is installed of a lineage.
@@ -103,7 +105,8 @@ pub fn look(
         Before::Certbot => previous_leaf(node, request)?,
         _ => old_leaf,
     };
-    // A service may show the new one already: an attempt that was just undone leaves workers that still do.
+    // A service may show the new one already: an attempt that was just undone leaves workers that still do, or it has files
+    // of its own, and somebody was quicker.
     let leafs: Vec<_> = last.into_iter().chain([bundle.leaf()]).collect();
     let served = service::served(node.services(), bundle.names(), &leafs, deadline);
     if node.is_own() {
@@ -114,8 +117,9 @@ pub fn look(
             return Err(Halt(Outcome::Unchanged));
         }
     }
+    let ahead = served.iter().filter(|(_, leaf)| *leaf == bundle.leaf()).map(|(place, _)| place.clone()).collect();
     let expectations = served.into_iter().map(|(place, _)| place).collect();
-    Ok(Baseline { before, old_leaf, wholeness: wholeness(node, before, request), expectations })
+    Ok(Baseline { before, old_leaf, wholeness: wholeness(node, before, request), expectations, ahead })
 }
 
 fn wholeness(node: &Node, before: Before, request: &Prepare) -> Wholeness {

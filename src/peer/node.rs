@@ -14,7 +14,7 @@ use crate::peer::halt::Halt;
 use crate::peer::journal::Journal;
 use crate::peer::policy::Grant;
 use crate::peer::{hearing, recovery};
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, make_state};
 use crate::sys::lock::Lock;
 use crate::wire::message::Ownership;
 
@@ -37,11 +37,9 @@ impl Node {
     ///
     /// `is_own` says that certbot runs here and keeps `live/` and `archive/` itself.
     pub fn open(config: Config, is_own: bool) -> anyhow::Result<Node> {
-        use std::os::unix::fs::DirBuilderExt;
-        let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        make(&config.node.state)
-            .with_context(|| format!("cannot make the state directory {}", config.node.state.display()))?;
+        make_state(&config.node.state)?;
         if !is_own {
+            use std::os::unix::fs::DirBuilderExt;
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o755);
             let path = &config.node.letsencrypt;

@@ -242,15 +242,15 @@ fn in_parallel<T: Sync, R: Send>(work: &[T], act: impl Fn(&T) -> R + Sync) -> Ve
             results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, result));
         }
     };
-    if work.len() <= 1 {
-        turn();
-    } else {
-        thread::scope(|scope| {
-            for _ in 0..PARALLEL.min(work.len()) {
-                scope.spawn(turn);
+    thread::scope(|scope| {
+        for _ in 1..PARALLEL.min(work.len()) {
+            // Without another thread it only takes longer.
+            if thread::Builder::new().spawn_scoped(scope, turn).is_err() {
+                break;
             }
-        });
-    }
+        }
+        turn();
+    });
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()

@@ -66,7 +66,6 @@ pub fn serve(
                 tracing::info!(%caller, version = %crate::model::escape::escaped(version), "conversation");
                 session.hello()
             }
-            (Request::Hello { .. }, Some(_)) => rejected("a second hello"),
             (_, None) => rejected("no hello"),
             (_, Some(deadline)) => match grant.allows(&request) {
                 Ok(()) => session.answer(request, deadline),

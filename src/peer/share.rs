@@ -83,7 +83,9 @@ impl Share {
     /// Where the old leaf is to be served again on the way back. certbot's own links stay new, and without an old leaf there
     /// is nothing to wait for.
     pub fn expects_back(&self) -> Vec<(Expectation, Digest)> {
-        self.everywhere(self.intent.old_leaf.filter(|_| self.intent.before != Before::Certbot))
+        let mut places = self.everywhere(self.intent.old_leaf.filter(|_| self.intent.before != Before::Certbot));
+        places.retain(|(place, _)| !self.intent.ahead.contains(place));
+        places
     }
 
     fn everywhere(&self, leaf: Option<Digest>) -> Vec<(Expectation, Digest)> {
@@ -165,12 +167,21 @@ impl Share {
         for (joined, existed) in &self.joined {
             joined.check_the_way_back(&intent.transaction, *existed)?;
         }
-        let (Some((archive, live)), Before::Number(from)) = (&self.trees, intent.before) else { return Ok(()) };
-        let is_back = || matches!(live.number(), Ok(Some(number)) if number == from);
-        if live.has_stage(&intent.transaction)? || is_back() || archive.read(from)?.is_some() {
+        let Some((archive, live)) = &self.trees else { return Ok(()) };
+        if live.has_stage(&intent.transaction)? {
             return Ok(());
         }
-        bail!("version {from}, to go back to, is not whole any more; {} stays as it is", live.path().display())
+        let is_back = |from| matches!(live.number(), Ok(Some(number)) if number == from);
+        let path = live.path();
+        match intent.before {
+            Before::Number(from) if !is_back(from) && archive.read(from)?.is_none() => {
+                bail!("version {from}, to go back to, is not whole any more; {} stays as it is", path.display())
+            }
+            Before::Foreign if live.is_switched(intent.before, intent.to)? => {
+                bail!("what was taken over, to go back to, is not where it was; {} stays as it is", path.display())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes the archive files that were written: certbot would take the highest number in the archive for the current one.

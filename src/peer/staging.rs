@@ -73,6 +73,7 @@ impl<'r> Candidate<'r> {
             digest: self.bundle.digest(),
             old_leaf: self.baseline.old_leaf,
             expectations: self.baseline.expectations.clone(),
+            ahead: self.baseline.ahead.clone(),
         };
         let (leaf, notes) = (Some(self.bundle.leaf()), self.notes.clone());
         Ok(Share { intent, trees: None, joined, leaf, notes })

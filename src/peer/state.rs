@@ -62,8 +62,11 @@ pub struct Intent {
     pub digest: Digest,
     /// The leaf that was installed before, if one was.
     pub old_leaf: Option<Digest>,
-    /// Where that leaf, or an older one of this lineage, was served before.
+    /// Where that leaf, or an older one of this lineage, or the new one already, was served before.
     pub expectations: Vec<Expectation>,
+    /// Where of these the new one was: on the way back the old one is not waited for there.
+    #[serde(default)]
+    pub ahead: Vec<Expectation>,
 }
 
 /// A joined file of a transaction.

@@ -6,25 +6,22 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 
 use crate::model::deadline::Deadline;
-use crate::model::finding::Finding;
 use crate::sys::process::Run;
 
 const RULES_AT_MOST: usize = 1024 * 1024;
 
-/// What is wrong with a command that begins with sudo; none where nothing is, or it begins with something else.
-pub fn not_allowed(argv: &[String], timeout: Duration) -> Option<Finding> {
-    let (sudo, rest) = argv.split_first().filter(|(program, _)| Path::new(program).ends_with("sudo"))?;
+/// Whether a command begins with sudo, which does not let this user run the rest of it.
+pub fn refuses(argv: &[String], timeout: Duration) -> bool {
+    let Some((sudo, rest)) = argv.split_first().filter(|(program, _)| Path::new(program).ends_with("sudo")) else {
+        return false;
+    };
     let rest: Vec<&str> = rest.iter().map(String::as_str).skip_while(|word| *word == "-n").collect();
     // sudo(8): with -l and a command, that command as it would be run, if the rules allow it, with a password or without.
     let whole = asked(sudo, &[&["-l"], rest.as_slice()].concat(), timeout);
-    if let Some(whole) = whole
-        && (geteuid().is_root()
-            || !asked(sudo, &["-ll"], timeout).is_some_and(|rules| wants_password(&rules, whole.trim())))
-    {
-        return None;
-    }
-    let what = format!("sudo does not let this user run '{}' without a password", argv.join(" "));
-    Some(Finding::error(what, "without it no service here takes a new certificate", "visudo"))
+    let is_free = |whole: &str| {
+        geteuid().is_root() || !asked(sudo, &["-ll"], timeout).is_some_and(|rules| wants_password(&rules, whole))
+    };
+    !whole.is_some_and(|whole| is_free(whole.trim()))
 }
 
 fn asked(sudo: &str, words: &[&str], timeout: Duration) -> Option<String> {

@@ -1,4 +1,5 @@
-//! The move of this node from one bundle to the next. This is the only file that knows the step order.
+//! The move of this node from one bundle to the next. This file alone knows the order of the steps up to the
+//! switch; what a service is asked after it stands in `service`, the ways back in `ending`.
 //!
 //! Bundles of several lineages may move together: with one test, one reload and one end for all.
 //!

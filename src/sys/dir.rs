@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-pub use create::make_private;
+pub use create::{make_private, make_state};
 pub use stat::{Kind, Stat};
 
 mod create;

@@ -12,7 +12,7 @@ use crate::wire::presence::Presence;
 use crate::wire::survey::Survey;
 use crate::wire::transaction_id::TransactionId;
 
-/// The most challenges in one message: Let's Encrypt allows 100 names in one certificate.
+/// The most challenges in one message; Let's Encrypt allows 100 names in one certificate, other CAs more.
 pub const CHALLENGES_AT_MOST: usize = 1000;
 /// The most lineages compared in one message.
 pub const LINEAGES_AT_MOST: usize = 2000;
@@ -243,7 +243,7 @@ pub struct Prepare {
 /// What a person may ask of `resync`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wishes {
-    /// Accept an older certificate than the installed one, where the peer's own rules allow it.
+    /// Take a step back (an older certificate, one for other names, one that nobody trusts), where the peer's own rules allow it.
     pub force: bool,
     /// Take over a hand-made `live/NAME` after a backup.
     pub adopt: bool,

@@ -6,6 +6,7 @@ use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509Builder, X509NameBuilder};
 
 use super::*;
+use crate::model::certificate::Leaf;
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -228,6 +229,23 @@ fn each_limit_is_exact() {
 }
 
 #[test]
+fn a_leaf_is_read_whatever_else_is_in_its_file() {
+    let (good, other) = (Parts::good(), Parts::good());
+    let digest = |pem: &str| Leaf::read(pem).map(|leaf| leaf.digest).ok();
+    let leaf = digest(&good.leaf);
+    assert!(leaf.is_some() && leaf != digest(&other.leaf));
+    let parameters = "-----BEGIN DH PARAMETERS-----\nMAA=\n-----END DH PARAMETERS-----\n";
+    let torn = &other.leaf[..other.leaf.len() / 2];
+    for beside in [parameters, &good.key, &other.leaf, torn] {
+        assert_eq!(digest(&format!("{}{beside}", good.leaf)), leaf, "{beside}");
+    }
+    assert_eq!(digest(&format!("{}{}", good.key, good.leaf)), leaf);
+    for none in ["", parameters, torn, &format!("{torn}{}", good.leaf), &with_more_behind_it(&good.leaf)] {
+        assert_eq!(digest(none), None, "{none}");
+    }
+}
+
+#[test]
 fn what_is_only_out_of_date_is_not_damaged() {
     let damage = |files: PemFiles, now: i64| Bundle::check(files, now).unwrap_err().is_damage();
     let good = || Parts::good().files();
@@ -235,4 +253,15 @@ fn what_is_only_out_of_date_is_not_damaged() {
     assert!(!damage(Parts::with((-1, 89), (-100, -1), &["a.example"]).files(), NOW));
     assert!(damage(PemFiles { cert: String::new(), ..good() }, NOW));
     assert!(damage(PemFiles { privkey: good().privkey, ..good() }, NOW));
+}
+
+#[test]
+fn what_a_server_may_serve_is_not_called_lost() {
+    let lost = |files: PemFiles| Bundle::check(files, NOW).unwrap_err().serves_nobody();
+    let good = || Parts::good().files();
+    let alone = good();
+    assert!(!lost(PemFiles { chain: String::new(), fullchain: alone.cert.clone(), ..alone }));
+    assert!(!lost(Parts::with((-1, 89), (-1, 89), &[]).files()));
+    assert!(lost(PemFiles { fullchain: String::new(), ..good() }));
+    assert!(lost(PemFiles { privkey: good().privkey, ..good() }));
 }

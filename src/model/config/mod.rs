@@ -156,13 +156,13 @@ pub struct DeployPolicy {
     pub require: Require,
     /// Whether one peer switches first, alone.
     pub canary: bool,
-    /// How many conversations at once: 1 to 500.
+    /// How many conversations are opened at once: 1 to 500.
     pub parallel: usize,
     /// Which lineages are rolled out.
     pub lineages: Vec<LineagePattern>,
     /// Other names on the peers; no two lineages get one.
     pub rename: BTreeMap<LineageName, LineageName>,
-    /// How long one conversation may take.
+    /// A lineage's share of a run's time.
     pub budget: Duration,
     /// What to do about a name that is served now and that the new certificate lacks.
     pub missing_names: MissingNames,

@@ -20,6 +20,7 @@ fn intent() -> Intent {
         keep: vec![number(1), number(2)],
         old_leaf: None,
         expectations: Vec::new(),
+        ahead: Vec::new(),
     }
 }
 

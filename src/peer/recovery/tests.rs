@@ -169,6 +169,7 @@ impl World {
             digest: Digest::of(b"2"),
             old_leaf: None,
             expectations: Vec::new(),
+            ahead: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ fn begun() -> Record {
         digest: Digest::of(b""),
         old_leaf: None,
         expectations: Vec::new(),
+        ahead: Vec::new(),
     }))
 }
 

@@ -73,6 +73,13 @@ impl Dir {
         }
         Ok(fchmod(&fresh.fd, Mode::from_bits_truncate(mode))?)
     }
+
+    /// Gives it an owner and then a mode, which must not open to the wrong group.
+    pub fn set_owner_and_mode(&self, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
+        fchown(&self.fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .and_then(|()| fchmod(&self.fd, Mode::from_bits_truncate(mode)))
+            .map_err(|errno| at_path("set owner and mode of", self.path(), errno))
+    }
 }
 
 /// Makes a directory by path for nobody else; what is there already stays as it is.
@@ -83,4 +90,12 @@ pub fn make_private(path: &Path) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes a state directory, and what is above it, for nobody else; what is there already stays as it is.
+pub fn make_state(path: &Path) -> io::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(PRIVATE).create(path);
+    made.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot make the state directory {}: {error}", path.display()))
+    })
 }

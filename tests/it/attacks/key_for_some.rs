@@ -113,6 +113,23 @@ fn it_does_not_hear_what_services_say_of_all_their_sites() {
 }
 
 #[test]
+fn it_hears_of_a_service_that_is_ill_by_its_name_alone() {
+    let lab = restricted();
+    service(&lab["web2"], "test", &format!("echo {OTHER}; exit 1"));
+    service(&lab["web2"], "reload", "true");
+    let sudo = ["sudo", "-n", "/usr/bin/true", OTHER].map(str::to_owned);
+    lab["web2"].set("service.1.name", "mail");
+    lab["web2"].set("service.1.test", vec!["true".to_owned()]);
+    lab["web2"].set("service.1.reload", sudo.to_vec());
+    let examine = serde_json::json!({"verb": "examine", "lineages": [OWN], "sent": [OWN]});
+    let said = send(&lab, &frames([&examine])).stdout();
+    for word in ["the test of nginx fails", "run there the test of nginx", "'a command of mail' without a password"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(!said.contains(OTHER), "{said}");
+}
+
+#[test]
 fn it_hears_that_another_lineage_has_a_name_and_not_which() {
     let lab = restricted();
     let peer = &lab["web2"];

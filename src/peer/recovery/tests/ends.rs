@@ -196,8 +196,9 @@ fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
     let place = Expectation { address: free, name: "a.example".parse().unwrap() };
     world.act(Act::StageLive);
     world.act(Act::Switch);
-    let intent =
-        Intent { expectations: vec![place], old_leaf: Some(Digest::of(b"1")), joined: Vec::new(), ..world.intent() };
+    let old_leaf = Some(Digest::of(b"1"));
+    let intent = Intent { expectations: vec![place.clone()], old_leaf, joined: Vec::new(), ..world.intent() };
+    let ahead = Intent { ahead: vec![place], ..intent.clone() };
     let mut journal = Journal::begin(world.node.state(), &world.transaction, vec![intent]).unwrap();
     journal.write(&Record::Switching).unwrap();
     let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
@@ -205,6 +206,13 @@ fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
     // The first cause is kept apart from what came of it.
     let noted = fs::read_to_string(world.journal_path()).unwrap();
     assert!(noted.contains(r#""record":"undoing","step":"reload","cause":"it died""#), "{noted}");
+
+    // One that had the new leaf before is not asked for the old one, which it may never have had.
+    fs::remove_file(world.journal_path()).unwrap();
+    let mut journal = Journal::begin(world.node.state(), &world.transaction, vec![ahead]).unwrap();
+    journal.write(&Record::Switching).unwrap();
+    let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
+    assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
 }
 
 #[test]
@@ -275,6 +283,25 @@ fn a_version_whose_files_are_gone_is_not_gone_back_to() {
     );
     assert_eq!(world.live().number().unwrap(), Some(number(2)));
     assert!(world.archive().read(number(2)).unwrap().is_some());
+}
+
+#[test]
+fn a_tree_that_was_taken_over_and_is_gone_is_not_gone_back_to() {
+    let mut world = World::new(Before::Foreign);
+    for act in [&staged()[..], &[Act::Note(Line::Switching), Act::Switch, Act::SwitchJoined]].concat() {
+        world.act(act);
+    }
+    let joined = || fs::read(world.joined_path(world.lineage())).unwrap();
+    let new = joined();
+    world.live().keep(&world.transaction).unwrap();
+    let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
+    let outcome = recover(&world.node, &held, true).unwrap();
+    assert!(
+        matches!(&outcome, Some(Outcome::Stuck { cause, .. }) if cause.contains("to go back to, is not where it was")),
+        "{outcome:?}"
+    );
+    assert_eq!(world.live().number().unwrap(), Some(number(2)));
+    assert!(joined() == new, "a part of it went back");
 }
 
 #[test]
