@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Error};
+use anyhow::Error;
 
 use crate::command::failure::Failure;
 use crate::command::progress::Progress;
@@ -13,10 +13,11 @@ use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::primary::alert::{self, observation};
-use crate::primary::delivery::{Courier, Delivery, Manner};
+use crate::primary::delivery::{Courier, Manner};
 use crate::primary::fleet::Fleet;
 use crate::primary::hook_env::{self, DeployCall};
 use crate::primary::lineage::Lineage;
+use crate::sys::dir::make_state;
 use crate::sys::lock::Lock;
 use crate::wire::message::Wishes;
 
@@ -64,8 +65,7 @@ fn roll_out(config_path: &Path, config: &Config, call: &DeployCall) -> Result<Ex
     let progress = Progress::new();
     let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>(), &progress)?;
     drop(progress);
-    let failed = |delivery: &&Delivery| delivery.outcome.as_ref().is_some_and(|outcome| !outcome.is_in_sync());
-    for line in deliveries.iter().filter(failed).flat_map(report::lines) {
+    for line in deliveries.iter().filter(|delivery| !delivery.is_well()).flat_map(report::lines) {
         report::complain(&line);
     }
     let code = report::exit_code(&deliveries, false);
@@ -79,10 +79,8 @@ fn roll_out(config_path: &Path, config: &Config, call: &DeployCall) -> Result<Ex
 
 /// One deploy or resync at a time: the later one waits, and then sees what the earlier one did.
 pub fn lock(config: &Config) -> Result<Lock, Failure> {
-    use std::os::unix::fs::DirBuilderExt;
     let state = &config.node.state;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
-    made.with_context(|| format!("cannot make the state directory {}", state.display()))?;
+    make_state(state)?;
     match Lock::acquire(&state.join("delivery.lock"), Deadline::after(LOCK)) {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             Err(Error::from(error).context("another deploy or resync does not end here").into())

@@ -25,7 +25,7 @@ use crate::primary::conversation::Conversation;
 use crate::primary::fleet::Fleet;
 use crate::primary::link::Destination;
 use crate::primary::visit::Visit;
-use crate::sys::dir::make_private;
+use crate::sys::dir::make_state;
 use crate::sys::lock::Lock;
 
 const HELLO: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ fn login(peer: &Peer) -> Result<Option<UserName>> {
 /// Two at once would write each other's changes to the configuration away; so it is read when nobody changes it any more.
 fn lock(config_path: &Path) -> Result<(Lock, Config), Failure> {
     let state = config::load(config_path)?.node.state;
-    make_private(&state).map_err(Error::from)?;
+    make_state(&state)?;
     let lock = match Lock::acquire(&state.join("peers.lock"), Deadline::after(LOCK)) {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             return Err(Error::from(error).context("another 'certcast peer' is at work here").into());

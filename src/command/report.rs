@@ -55,15 +55,14 @@ pub fn complain_of(texts: &[String], at_most: usize) {
 ///
 /// What a script may conclude: 3 says that something is in line, 4 that nothing was delivered at all.
 pub fn exit_code(deliveries: &[Delivery], unfit: bool) -> ExitCode {
-    let in_sync = |delivery: &Delivery| delivery.outcome.as_ref().is_none_or(Outcome::is_in_sync);
     let is_stuck = |delivery: &Delivery| matches!(delivery.outcome, Some(Outcome::Stuck { .. }));
     if deliveries.iter().any(is_stuck) {
         ExitCode::Stuck
     } else if deliveries.is_empty() {
         if unfit { ExitCode::Refused } else { ExitCode::Done }
-    } else if !deliveries.iter().any(in_sync) {
+    } else if !deliveries.iter().any(Delivery::is_well) {
         ExitCode::Failed
-    } else if unfit || !deliveries.iter().all(in_sync) {
+    } else if unfit || !deliveries.iter().all(Delivery::is_well) {
         ExitCode::Partly
     } else {
         ExitCode::Done

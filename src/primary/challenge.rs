@@ -5,7 +5,6 @@
 //! can be told from one under way.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +17,7 @@ use crate::model::names::NodeName;
 use crate::sys::ancestry::{self, ProcessId};
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, make_state};
 use crate::sys::lock::Lock;
 use crate::wire::message::{CHALLENGES_AT_MOST, Withdrawal};
 
@@ -60,12 +59,7 @@ pub struct Runs {
 impl Runs {
     /// Opens them in the state directory, which is made where it is missing.
     pub fn open(state: &Path) -> io::Result<Runs> {
-        use std::os::unix::fs::DirBuilderExt;
-        let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
-        make.map_err(|error| {
-            let text = format!("cannot make the state directory {}: {error}", state.display());
-            io::Error::new(error.kind(), text)
-        })?;
+        make_state(state)?;
         let dir = Dir::open(state)?;
         let (recorded, owed) = (dir.create_beneath("runs", 0o700)?, dir.create_beneath("owed", 0o700)?);
         Ok(Runs { state: state.to_owned(), recorded, owed })

@@ -34,7 +34,7 @@ use crate::primary::alert::ledger::Ledger;
 use crate::primary::alert::route::Outlet;
 use crate::primary::alert::spool::Spool;
 use crate::primary::fleet::for_each;
-use crate::sys::dir::make_private;
+use crate::sys::dir::{make_private, make_state};
 use crate::sys::lock::Lock;
 
 /// Whoever holds the lock reads or writes a few files.
@@ -167,7 +167,7 @@ fn flush(config: &Config, deadline: Deadline) -> io::Result<()> {
 }
 
 fn directory(config: &Config) -> io::Result<PathBuf> {
-    make_private(&config.node.state)?;
+    make_state(&config.node.state)?;
     let directory = config.node.state.join("alerts");
     make_private(&directory)?;
     Ok(directory)

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 const PRINT: &str = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
