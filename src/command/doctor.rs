@@ -1,4 +1,4 @@
-//! `doctor`: everything that can go wrong is looked at, and each thing found has its remedy.
+//! `doctor`: what goes wrong most is looked at, and each thing found has its remedy.
 
 use std::path::Path;
 use std::thread;
@@ -31,7 +31,7 @@ const SURVEY: Duration = Duration::from_secs(20);
 const NAMES_AT_ONCE: usize = 100;
 
 /// A finding, and where.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Found {
     node: NodeName,
     #[serde(flatten)]
@@ -46,7 +46,13 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
     let all = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     let own = &config.node.name;
     let mut found = Vec::new();
-    let mut here = |finding| found.push(Found { node: own.clone(), finding });
+    // What is wrong for every lineage is said once.
+    let mut here = |finding| {
+        let one = Found { node: own.clone(), finding };
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    };
     for (_, cause) in &unfit {
         here(Finding::error(cause, "no node gets it", "certbot certificates"));
     }

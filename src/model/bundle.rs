@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::certificate::{certificates, names, unix};
+use super::certificate::{certificates, first_block, names, unix};
 use super::digest::Digest;
 use super::names::Identifier;
 
@@ -179,13 +179,6 @@ impl BundleError {
     pub fn is_damage(&self) -> bool {
         !matches!(self, BundleError::Expired(_) | BundleError::NotYetValid(_) | BundleError::ChainExpired(..))
     }
-
-    /// Whether no server can serve such files, so that nothing is lost with them. A chain that is missing or out of order, say,
-    /// is served by many.
-    pub fn serves_nobody(&self) -> bool {
-        use BundleError::{Empty, Key, KeyMismatch, TooLarge, Unreadable};
-        matches!(self, Empty(_) | TooLarge(..) | Unreadable(..) | Key | KeyMismatch)
-    }
 }
 
 /// A bundle that is whole: key and leaf match, the chain is complete and in order, the dates hold.
@@ -270,6 +263,16 @@ impl Bundle {
     /// The end of validity, in seconds since 1970.
     pub fn not_after(&self) -> i64 {
         self.not_after
+    }
+}
+
+/// Whether a server can serve such files, whatever is wrong with the chain or beside it. A key with a passphrase is some
+/// server's.
+pub fn can_be_served(files: &PemFiles) -> bool {
+    let Ok(leaf) = X509::from_pem(first_block(&files.fullchain).as_bytes()) else { return false };
+    match private_key(&files.privkey) {
+        Ok(key) => leaf.public_key().is_ok_and(|public| public.public_eq(&key)),
+        Err(_) => files.privkey.contains("ENCRYPTED") && files.privkey.contains("-----END "),
     }
 }
 

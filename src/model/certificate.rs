@@ -37,7 +37,7 @@ impl Leaf {
 }
 
 /// The first block of a certificate; all of a text that has no whole one.
-fn first_block(pem: &str) -> &str {
+pub(super) fn first_block(pem: &str) -> &str {
     const END: &str = "-----END CERTIFICATE-----";
     let block = pem.find("-----BEGIN CERTIFICATE-----").map_or(pem, |begin| &pem[begin..]);
     block.find(END).map_or(block, |end| &block[..end + END.len()])

@@ -6,7 +6,7 @@ use std::path::Path;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part, PemFiles};
+use crate::model::bundle::{FILE_AT_MOST, Number, Part, PemFiles, can_be_served};
 use crate::model::certificate::Leaf;
 use crate::model::digest::Digest;
 use crate::model::escape::escaped;
@@ -111,12 +111,12 @@ impl Archive {
 
     /// What has to be written of a version.
     ///
-    /// A part that is here with other content is an error, unless what is here is nothing to keep: files that serve nobody, as
-    /// left by somebody's power cut, or a version that was written by us and is not in use
-    /// (`is_spare`). Else a stolen key could take the numbers of renewals to come.
+    /// A part that is here with other content is an error, unless what is here is nothing to keep: no pair that a server could
+    /// serve, as left by somebody's power cut, or the very one that is sent, with something wrong beside it; or a version that was
+    /// written by us and is not in use (`is_spare`). Else a stolen key could take the numbers of renewals to come.
     pub fn lacks(&self, number: Number, files: &PemFiles, is_spare: bool) -> Result<Lacks, ArchiveError> {
         let is_to_keep = match self.read(number)? {
-            Some(present) => !is_spare && !Bundle::check(present, 0).is_err_and(|error| error.serves_nobody()),
+            Some(present) => !is_spare && can_be_served(&present) && !is_same_pair(&present, files),
             None => false,
         };
         let mut lacks = Lacks { absent: Vec::new(), torn: Vec::new() };
@@ -189,6 +189,10 @@ impl Archive {
     fn files(&self) -> io::Result<Vec<(Part, Number)>> {
         Ok(self.dir.entries()?.iter().filter_map(|name| Part::of_file(name.to_str()?)).collect())
     }
+}
+
+fn is_same_pair(one: &PemFiles, other: &PemFiles) -> bool {
+    one.cert == other.cert && one.privkey == other.privkey
 }
 
 /// Gives a directory of ours the owner and mode that the primary's has.

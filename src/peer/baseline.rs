@@ -34,7 +34,7 @@ pub struct Baseline {
     pub wholeness: Wholeness,
     /// Where this lineage is served: there the new leaf must be served afterwards.
     pub expectations: Vec<Expectation>,
-    /// Where of these the new one is served already.
+    /// Where of these the new one is served already, which is not the installed one.
     pub ahead: Vec<Expectation>,
 }
 
@@ -117,7 +117,8 @@ pub fn look(
             return Err(Halt(Outcome::Unchanged));
         }
     }
-    let ahead = served.iter().filter(|(_, leaf)| *leaf == bundle.leaf()).map(|(place, _)| place.clone()).collect();
+    let is_ahead = |leaf: Digest| leaf == bundle.leaf() && old_leaf != Some(leaf);
+    let ahead = served.iter().filter(|(_, leaf)| is_ahead(*leaf)).map(|(place, _)| place.clone()).collect();
     let expectations = served.into_iter().map(|(place, _)| place).collect();
     Ok(Baseline { before, old_leaf, wholeness: wholeness(node, before, request), expectations, ahead })
 }

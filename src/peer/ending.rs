@@ -8,14 +8,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::model::config::Service;
-use crate::model::digest::Digest;
 use crate::model::names::LineageName;
 use crate::model::outcome::{Outcome, Step};
 use crate::model::pasteable::pasteable;
 use crate::peer::halt::Halt;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
-use crate::peer::probe::{self, Expectation};
+use crate::peer::probe::{self, Expected};
 use crate::peer::service::Reload;
 use crate::peer::share::Share;
 use crate::peer::state::{Record, State};
@@ -136,7 +135,7 @@ impl<'n> Ending<'n> {
         let is_well = |service: &&Service| tests_passed || !service::is_ill(service);
         let well: Vec<_> = self.node.services().iter().filter(is_well).cloned().collect();
         let places: Vec<_> = well.iter().flat_map(probe::places).collect();
-        let is_expected = |(place, _): &(Expectation, Digest)| tests_passed || places.contains(&place.address);
+        let is_expected = |(place, _): &Expected| tests_passed || places.contains(&place.address);
         let expected: Vec<_> = self.shares.iter().flat_map(Share::expects_back).filter(is_expected).collect();
         let settled = service::settle(&well, &expected, reload);
         let notes = settled.map_err(|unwilling| anyhow::anyhow!("{}: {}", unwilling.step, unwilling.cause))?;

@@ -66,15 +66,19 @@ fn services(node: &Node, grant: &Grant, deadline: Deadline) -> Vec<Finding> {
             let (what, remedy) = if is_for_all {
                 (unwilling.cause, pasteable(&service.test))
             } else {
-                (format!("the test of {} fails", service.name), format!("run there the test of {}", service.name))
+                (
+                    format!("the test of {} fails", service.name),
+                    format!("run the test of {} there, as its [[service]] has it", service.name),
+                )
             };
             let why = "while it fails no certificate is taken here, and the service does not start again";
             findings.push(Finding::error(what, why, remedy));
         }
         for argv in [&service.test, &service.reload] {
             if sudo::refuses(argv, service.timeout) {
-                let command = if is_for_all { argv.join(" ") } else { format!("a command of {}", service.name) };
-                let what = format!("sudo does not let this user run '{command}' without a password");
+                let command =
+                    if is_for_all { format!("'{}'", argv.join(" ")) } else { format!("a command of {}", service.name) };
+                let what = format!("sudo does not let this user run {command} without a password");
                 findings.push(Finding::error(what, "without it no service here takes a new certificate", "visudo"));
             }
         }

@@ -43,6 +43,9 @@ pub struct Expectation {
     pub name: Identifier,
 }
 
+/// A place and the leaf that it is to show; none stands for any.
+pub type Expected = (Expectation, Option<Digest>);
+
 /// What one handshake showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
@@ -108,15 +111,11 @@ pub fn listening(places: &[SocketAddr], deadline: Deadline) -> Vec<SocketAddr> {
 /// one shows.
 ///
 /// One look at anything else begins the row anew.
-pub fn wait_for(
-    expected: &[(Expectation, Digest)],
-    row: Duration,
-    deadline: Deadline,
-) -> Result<(), (Expectation, Shown)> {
+pub fn wait_for(expected: &[Expected], row: Duration, deadline: Deadline) -> Result<(), (Expectation, Shown)> {
     let Some((first, rest)) = expected.split_first() else { return Ok(()) };
     let client = Client::new();
-    let otherwise = |(pair, leaf): &(Expectation, Digest)| match client.handshake(pair, deadline) {
-        Shown::Leaf(shown) if shown == *leaf => None,
+    let otherwise = |(pair, leaf): &Expected| match client.handshake(pair, deadline) {
+        Shown::Leaf(shown) if leaf.is_none_or(|leaf| shown == leaf) => None,
         other => Some((pair.clone(), other)),
     };
     let (mut matches, mut begun, mut seen) = (0, Instant::now(), None);

@@ -13,7 +13,7 @@ use crate::model::digest::Digest;
 use crate::model::names::Identifier;
 use crate::model::outcome::Step;
 use crate::peer::halt::Halt;
-use crate::peer::probe::{self, Expectation, Shown};
+use crate::peer::probe::{self, Expectation, Expected, Shown};
 use crate::sys::process::{Run, RunError};
 
 /// A slow configuration reloads slowly too: probes wait this many times as long as its test took.
@@ -107,11 +107,7 @@ pub enum Reload {
 /// A reload that fails where the service runs is a failure, whether or not any of these lineages was served there: the service
 /// did not read the new files. Where nothing listens it is a note. On the way back it is a note too: the service
 /// may be the very one that never took the new files. Then the old leaf is seen to be served for longer: it may have taken them.
-pub fn settle(
-    services: &[Service],
-    expected: &[(Expectation, Digest)],
-    reload: Reload,
-) -> Result<Vec<String>, Unwilling> {
+pub fn settle(services: &[Service], expected: &[Expected], reload: Reload) -> Result<Vec<String>, Unwilling> {
     let mut told = services.to_vec();
     let mut expected = expected.to_vec();
     if reload == Reload::Running {

@@ -12,7 +12,7 @@ use crate::peer::joined::Joined;
 use crate::peer::journal::Journal;
 use crate::peer::live::Live;
 use crate::peer::node::Node;
-use crate::peer::probe::Expectation;
+use crate::peer::probe::Expected;
 use crate::peer::state::{Before, Intent, State};
 use crate::peer::{missing, settled, written};
 use crate::sys::dir::Dir;
@@ -76,21 +76,23 @@ impl Share {
     }
 
     /// Where the new leaf is to be served.
-    pub fn expects(&self) -> Vec<(Expectation, Digest)> {
+    pub fn expects(&self) -> Vec<Expected> {
         self.everywhere(self.leaf)
     }
 
-    /// Where the old leaf is to be served again on the way back. certbot's own links stay new, and without an old leaf there
-    /// is nothing to wait for.
-    pub fn expects_back(&self) -> Vec<(Expectation, Digest)> {
+    /// Where the old leaf is to be served again on the way back; where the new one was before, any. certbot's own links stay new,
+    /// and without an old leaf there is nothing to wait for.
+    pub fn expects_back(&self) -> Vec<Expected> {
         let mut places = self.everywhere(self.intent.old_leaf.filter(|_| self.intent.before != Before::Certbot));
-        places.retain(|(place, _)| !self.intent.ahead.contains(place));
+        for (_, leaf) in places.iter_mut().filter(|(place, _)| self.intent.ahead.contains(place)) {
+            *leaf = None;
+        }
         places
     }
 
-    fn everywhere(&self, leaf: Option<Digest>) -> Vec<(Expectation, Digest)> {
-        leaf.map(|leaf| self.intent.expectations.iter().map(|place| (place.clone(), leaf)).collect())
-            .unwrap_or_default()
+    fn everywhere(&self, leaf: Option<Digest>) -> Vec<Expected> {
+        let places = self.intent.expectations.iter().filter(|_| leaf.is_some());
+        places.map(|place| (place.clone(), leaf)).collect()
     }
 
     /// Whether the new tree is visible though the journal does not say that the switch had begun: a disk lost its word.
@@ -160,8 +162,8 @@ impl Share {
         Ok(())
     }
 
-    /// The old directory may be gone only if a disk lost the journal's last words; then links to files that are gone would
-    /// be made.
+    /// The old tree may be gone only if a disk lost the journal's last words. Asked before anything goes back: else a part would be
+    /// old, or links would name files that are gone.
     pub fn check_the_way_back(&self) -> Result<()> {
         let intent = &self.intent;
         for (joined, existed) in &self.joined {
@@ -177,7 +179,7 @@ impl Share {
             Before::Number(from) if !is_back(from) && archive.read(from)?.is_none() => {
                 bail!("version {from}, to go back to, is not whole any more; {} stays as it is", path.display())
             }
-            Before::Foreign if live.is_switched(intent.before, intent.to)? => {
+            Before::Foreign => {
                 bail!("what was taken over, to go back to, is not where it was; {} stays as it is", path.display())
             }
             _ => Ok(()),

@@ -17,11 +17,8 @@ pub fn refuses(argv: &[String], timeout: Duration) -> bool {
     };
     let rest: Vec<&str> = rest.iter().map(String::as_str).skip_while(|word| *word == "-n").collect();
     // sudo(8): with -l and a command, that command as it would be run, if the rules allow it, with a password or without.
-    let whole = asked(sudo, &[&["-l"], rest.as_slice()].concat(), timeout);
-    let is_free = |whole: &str| {
-        geteuid().is_root() || !asked(sudo, &["-ll"], timeout).is_some_and(|rules| wants_password(&rules, whole))
-    };
-    !whole.is_some_and(|whole| is_free(whole.trim()))
+    let Some(whole) = asked(sudo, &[&["-l"], rest.as_slice()].concat(), timeout) else { return true };
+    !geteuid().is_root() && asked(sudo, &["-ll"], timeout).is_some_and(|rules| wants_password(&rules, whole.trim()))
 }
 
 fn asked(sudo: &str, words: &[&str], timeout: Duration) -> Option<String> {

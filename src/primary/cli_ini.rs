@@ -18,7 +18,7 @@ pub struct CliIni(Vec<(&'static Path, String)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given<'t> {
     /// Which file.
-    pub file: &'static Path,
+    pub file: &'t Path,
     /// The option there.
     pub option: &'t str,
     /// What it has.
@@ -33,44 +33,63 @@ impl CliIni {
         CliIni(files.map(|(file, text)| (file, String::from_utf8_lossy(&text).into_owned())).collect())
     }
 
+    /// The last that is so; of two files, the later one's.
+    fn last(&self, is_it: impl Fn(&str, &str) -> bool) -> Option<Given<'_>> {
+        self.0.iter().rev().find_map(|(file, text)| {
+            let mut entries = text.lines().rev().filter_map(entry);
+            entries.find(|(option, value)| is_it(option, value)).map(|(option, value)| Given { file, option, value })
+        })
+    }
+
+    /// What has certbot validate in another way than by hooks, whatever a lineage has.
+    pub fn authenticator(&self) -> Option<Given<'_>> {
+        self.last(|option, value| match option {
+            "authenticator" | "configurator" => value != "manual",
+            "webroot" | "standalone" | "nginx" | "apache" => value != "false",
+            _ => false,
+        })
+    }
+
+    /// Whether what is in `renewal-hooks` is not run.
+    pub fn leaves_directories_out(&self) -> bool {
+        self.last(|option, value| option == "no-directory-hooks" && value != "false").is_some()
+    }
+
     /// The hook in place of the one that `renewal/NAME.conf` has under this key.
     pub fn hook(&self, key: &str) -> Option<Given<'_>> {
-        let is_it = |option: &str| match option {
+        self.last(|option, _| match option {
             // certbot(1): the two are one.
             "deploy-hook" | "renew-hook" => key == "renew_hook",
             other => other.replace('-', "_") == key,
-        };
-        let entries =
-            self.0.iter().flat_map(|&(file, ref text)| text.lines().filter_map(entry).map(move |it| (file, it)));
-        let found = entries.rev().find(|(_, (option, _))| is_it(option));
-        found.map(|(file, (option, value))| Given { file, option, value })
+        })
     }
 }
 
-/// An option and its value, as certbot parts them (Python's `ConfigArgParse`); an option without one has none here.
+/// An option and its value, as certbot parts them (Python's `ConfigArgParse`).
 fn entry(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
-    if line.starts_with(['#', ';', '[']) || line.starts_with("---") {
+    if line.is_empty() || line.starts_with(['#', ';', '[']) || line.starts_with("---") {
         return None;
     }
-    let (option, rest) = line.split_at(line.find(|c: char| c.is_whitespace() || ":=;#".contains(c))?);
+    let end = line.find(|c: char| c.is_whitespace() || ":=;#".contains(c)).unwrap_or(line.len());
+    let (option, rest) = line.split_at(end);
     let rest = rest.trim_start();
-    let rest = rest.strip_prefix([':', '=']).unwrap_or(rest).trim_start();
+    let after_sign = rest.strip_prefix([':', '=']);
+    let rest = after_sign.unwrap_or(rest).trim_start();
     // A comment has a space before it.
     let is_end = |rest: &str| {
         let comment = rest.trim_start();
         comment.is_empty() || (comment.len() < rest.len() && comment.starts_with([';', '#']))
     };
-    let ends = |rest: &str, at: usize| is_end(&rest[at..]);
     let quoted = rest.strip_prefix(['\'', '"']).and_then(|inner| {
         let mut quotes = inner.match_indices(&rest[..1]).map(|(at, _)| at);
-        quotes.find(|at| ends(inner, at + 1)).map(|at| &inner[..at])
+        quotes.find(|at| is_end(&inner[at + 1..])).map(|at| &inner[..at])
     });
     let bare = || {
         let mut spaces = rest.match_indices(char::is_whitespace).map(|(at, _)| at);
-        spaces.find(|at| ends(rest, *at)).map_or(rest, |at| &rest[..at])
+        spaces.find(|at| is_end(&rest[*at..])).map_or(rest, |at| &rest[..at])
     };
-    let value = quoted.unwrap_or_else(bare);
+    let value = if after_sign.is_none() && rest.is_empty() { "true" } else { quoted.unwrap_or_else(bare) };
     Some((option.strip_prefix("--").unwrap_or(option), value))
 }
 
@@ -89,10 +108,11 @@ mod tests {
             ("post-hook = a;b #c", "a;b"),
             ("post-hook = 'it", "'it"),
             ("post-hook =", ""),
+            ("post-hook", "true"),
         ] {
             assert_eq!(entry(line), Some(("post-hook", value)), "{line}");
         }
-        for line in ["", "# post-hook = x", "; post-hook = x", "[post-hook]", "--- post-hook", "quiet"] {
+        for line in ["", "# post-hook = x", "; post-hook = x", "[post-hook]", "--- post-hook"] {
             assert_eq!(entry(line), None, "{line}");
         }
     }
@@ -105,5 +125,17 @@ mod tests {
         assert_eq!(both.hook("renew_hook"), Some(Given { file: second, option: "renew-hook", value: "d" }));
         assert_eq!(both.hook("manual_auth_hook"), Some(Given { file: first, option: "manual-auth-hook", value: "b" }));
         assert_eq!(both.hook("post_hook"), None);
+    }
+
+    #[test]
+    fn another_way_of_validation_is_seen_and_so_are_directories_that_are_left_out() {
+        let of = |text: &str| CliIni(vec![(Path::new(FILES[0]), text.to_owned())]);
+        for text in ["authenticator = webroot", "nginx", "standalone = True\nwebroot-path = /srv"] {
+            assert!(of(text).authenticator().is_some() && !of(text).leaves_directories_out(), "{text}");
+        }
+        for text in ["", "authenticator = manual", "webroot = false", "webroot-path = /srv", "max-log-backups = 0"] {
+            assert_eq!(of(text).authenticator(), None, "{text}");
+        }
+        assert!(of("no-directory-hooks").leaves_directories_out());
     }
 }

@@ -127,8 +127,8 @@ impl Conversation {
         own: &NodeName,
         member: &Member,
         first: &[Request],
-        deadline: Deadline,
         turn: Deadline,
+        deadline: Deadline,
     ) -> Result<Conversation, TalkError> {
         let stream = link::open_for_a_turn(&member.route(), turn, deadline)?;
         let mut conversation = Conversation { stream, protocol: 0, version: String::new(), clock_ahead: 0 };
@@ -139,10 +139,8 @@ impl Conversation {
             node: own.clone(),
             budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
         };
-        let frames: Result<Vec<_>, _> = [&hello].into_iter().chain(first).map(frame::encode).collect();
-        let written = frames.and_then(|frames| flight(&frames));
         // A far side that ends at once breaks the write; what it said tells more than that.
-        let sent = written.and_then(|flight| {
+        let sent = flight([&hello].into_iter().chain(first)).and_then(|flight| {
             Ok(conversation.stream.write_all(&flight).and_then(|()| conversation.stream.flush())?)
         });
         conversation.protocol = match banner::read(&mut conversation.stream) {
@@ -217,15 +215,16 @@ impl Conversation {
     }
 }
 
-/// The banner and these frames, in memory that does not grow: that would leave a copy of a key.
-fn flight(frames: &[Zeroizing<Vec<u8>>]) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+/// The banner and these requests, in memory that does not grow: that would leave a copy of a key.
+fn flight<'r>(requests: impl Iterator<Item = &'r Request>) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    let frames: Vec<_> = requests.map(frame::encode).collect::<Result<_, _>>()?;
     let mut banner = Vec::new();
     banner::write(&mut banner)?;
     let length = frames.iter().fold(banner.len(), |sum, frame| sum + frame.len());
     let mut flight = Zeroizing::new(Vec::with_capacity(length));
     flight.extend(banner);
     for frame in frames {
-        flight.extend_from_slice(frame);
+        flight.extend_from_slice(&frame);
     }
     Ok(flight)
 }
@@ -276,6 +275,19 @@ mod tests {
         assert_eq!(cause, "the conversation broke (it said: \"bye\"): no such key");
         let missing = TalkError::Link(LinkError::IdentityMissing { path: format!("/{}", "x".repeat(450)).into() });
         assert!(missing.outcome().to_string().contains("or set [ssh] identity"), "the remedy is cut off");
+    }
+
+    #[test]
+    fn a_flight_is_whole_and_leaves_no_copy() {
+        let large = || Request::Compare { lineages: vec!["a.example".parse().unwrap(); 9000] };
+        let flight = flight([large(), large()].iter()).unwrap();
+        assert_eq!(flight.capacity(), flight.len(), "it grew");
+        let mut rest = flight.as_slice();
+        banner::read(&mut rest).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(frame::read(&mut rest), Ok(Request::Compare { lineages }) if lineages.len() == 9000));
+        }
+        assert!(rest.is_empty());
     }
 
     #[test]

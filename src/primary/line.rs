@@ -139,8 +139,8 @@ impl<'f> Line<'f> {
             self.own,
             self.member,
             std::slice::from_ref(&first),
-            self.deadline,
             self.turn,
+            self.deadline,
         );
         self.talk = match opened {
             Ok(talk) => Talk::Open(talk),

@@ -16,7 +16,7 @@ use crate::primary::proof::{self, Target};
 use crate::primary::publication::{self, Answer};
 use crate::primary::targets;
 
-/// What of the budget publishing may use: a node that hangs must leave time to prove the others.
+/// What of the budget publishing and DNS may use: a node that hangs must leave time to prove the others.
 const PUBLISHING: (u32, u32) = (2, 3);
 
 /// What was found.
@@ -36,6 +36,7 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let publishing = deadline.at_most(config.challenge.budget * PUBLISHING.0 / PUBLISHING.1);
     let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
     let mut warnings = Vec::new();
+    // Dead name servers must leave the other half for publishing.
     let mut complaints = find_addresses(&mut fleet, publishing.at_most(publishing.left() / 2));
     let wanted = config.challenge.check_dns || fleet.own.addresses_are_guessed;
     let (answers, records) = thread::scope(|scope| {

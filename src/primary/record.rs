@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::digest::Digest;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
+use crate::primary::rollout::is_held_back;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::Dir;
@@ -74,7 +75,12 @@ pub fn note(
         let since = before.as_ref().and_then(|record| record.pending_since);
         (before.as_ref().and_then(|record| record.has), Some(since.unwrap_or(now)))
     };
-    let record = Record { outcome: outcome.clone().harmless(), has, pending_since, at: now };
+    // That it was held back says nothing of what was wrong with it before.
+    let is_fault = |outcome: &Outcome| !outcome.is_in_sync() && !is_held_back(outcome);
+    let earlier =
+        before.as_ref().map(|record| &record.outcome).filter(|earlier| is_fault(earlier) && is_held_back(outcome));
+    let outcome = earlier.unwrap_or(outcome).clone().harmless();
+    let record = Record { outcome, has, pending_since, at: now };
     let path = path(state, node, lineage);
     // 500 lineages on 50 nodes are 25,000 records, mostly as they were: those are touched, and no disk is waited for.
     let is_as_before = before.is_some_and(|before| Record { at: now, ..before } == record);
@@ -96,6 +102,7 @@ pub fn note(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::primary::rollout::HELD_BACK;
 
     #[test]
     fn whatever_is_noted_is_read_back() {
@@ -112,6 +119,24 @@ mod tests {
             assert_eq!(record.pending_since.is_none(), outcome.is_in_sync());
             assert_eq!(record.has, Some(offered));
             assert!(!killed.exists(), "what a killed run left");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_remembered_while_its_node_is_held_back() {
+        let state = tempfile::tempdir().unwrap();
+        let (node, lineage): (NodeName, LineageName) = ("web2".parse().unwrap(), "www".parse().unwrap());
+        let pending = |cause: &str| Outcome::Pending { cause: cause.into() };
+        let held = || pending(&format!("{HELD_BACK}web3 failed"));
+        for (noted, read_back) in [
+            (held(), held()),
+            (pending("off"), pending("off")),
+            (held(), pending("off")),
+            (Outcome::Unchanged, Outcome::Unchanged),
+            (held(), held()),
+        ] {
+            note(state.path(), &node, &lineage, Digest::of(b"x"), &noted).unwrap();
+            assert_eq!(read(state.path(), &node, &lineage).unwrap().outcome, read_back);
         }
     }
 

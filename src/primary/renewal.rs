@@ -42,30 +42,28 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
     let value = |key| renewal_conf::value(&text, key).unwrap_or_default();
     let is_dns = value("authenticator").starts_with("dns") || value("pref_challs").starts_with("dns");
     let cli_ini = CliIni::read();
-    let hook = |key| cli_ini.hook(key).map_or((&*path, value(key)), |given| (given.file, given.value));
-    let called = |key, verb| Some(hook(key)).filter(|(_, hook)| hook_call::is_call(hook, verb));
-    let finding = |found: Option<(&Path, &str)>, key, verb| match (found, cli_ini.hook(key)) {
-        (Some((file, hook)), _) => program(file, hook),
-        (None, Some(given)) => Some(hidden(given, &path, verb, why(key))),
-        (None, None) => Some(without(&path, lineage, key, verb, is_dns)),
+    let given = |key| given(&cli_ini, &path, &text, key);
+    let called = |key, verb| Some(given(key)).filter(|hook| hook_call::is_call(hook.value, verb));
+    let finding = |hook: Option<Given<'_>>, key, verb| match hook {
+        Some(hook) => program(hook.file, hook.value),
+        None if given(key).file != path => Some(hidden(given(key), key, verb)),
+        None => Some(without(&path, lineage, key, verb, is_dns)),
     };
     let mut findings = Vec::new();
     if !is_dns {
+        findings.extend(cli_ini.authenticator().map(other_way));
         for (key, verb) in [("manual_auth_hook", "auth"), ("manual_cleanup_hook", "cleanup")] {
             findings.extend(finding(called(key, verb), key, verb));
         }
     }
     // After each renewal, or once after all of them.
     let is_after_all = |hook: &str| hook_call::has_plain_call(hook, "resync");
-    let after_all = || Some(hook("post_hook")).filter(|(_, hook)| is_after_all(hook));
+    let after_all = || Some(given("post_hook")).filter(|hook| is_after_all(hook.value));
     let after = called("renew_hook", "deploy").or_else(after_all);
-    if after.is_some() || !is_called_for_all(letsencrypt) {
+    if after.is_some() || cli_ini.leaves_directories_out() || !is_called_for_all(letsencrypt) {
         // The lineage's own call is there, and is not the one that counts.
-        let (key, verb) = if after.is_none() && is_after_all(value("post_hook")) {
-            ("post_hook", "resync")
-        } else {
-            ("renew_hook", "deploy")
-        };
+        let is_hidden = after.is_none() && is_after_all(value("post_hook"));
+        let (key, verb) = if is_hidden { ("post_hook", "resync") } else { ("renew_hook", "deploy") };
         findings.extend(finding(after, key, verb));
     }
     findings.dedup();
@@ -77,7 +75,8 @@ pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
     let path = renewal_conf::path(letsencrypt, lineage.as_str());
     let text = bounded::read_bounded(&path, FILE_AT_MOST).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let called = |key, verb| renewal_conf::value(&text, key).is_some_and(|hook| hook_call::is_call(hook, verb));
+    let cli_ini = CliIni::read();
+    let called = |key, verb| hook_call::is_call(given(&cli_ini, &path, &text, key).value, verb);
     let calls = called("renew_hook", "deploy") || called("post_hook", "resync");
     let what = format!("{} calls certcast, and no pattern in deploy.lineages matches {lineage}", path.display());
     let remedy = format!(
@@ -85,6 +84,12 @@ pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
         pasteable(&["certcast", "resync", lineage.as_str()])
     );
     calls.then(|| Finding::error(what, "the renewed certificate stays on this node, and nobody is told", remedy))
+}
+
+/// The hook that certbot calls.
+fn given<'t>(cli_ini: &'t CliIni, path: &'t Path, text: &'t str, key: &'t str) -> Given<'t> {
+    let own = || Given { file: path, option: key, value: renewal_conf::value(text, key).unwrap_or_default() };
+    cli_ini.hook(key).unwrap_or_else(own)
 }
 
 /// What it means that a hook is not called.
@@ -96,18 +101,24 @@ fn why(key: &str) -> &'static str {
     }
 }
 
+fn other_way(Given { file, option, value }: Given<'_>) -> Finding {
+    let what =
+        format!("{} has {option} = {}, and it wins over every certificate's own", file.display(), escaped(value));
+    let remedy = format!("take {option} out of it: {}", pasteable(&["editor", &file.to_string_lossy()]));
+    Finding::error(what, why("manual_auth_hook"), remedy)
+}
+
 /// Of all lineages, whatever their own files say.
-fn hidden(Given { file, option, .. }: Given<'_>, path: &Path, verb: &str, why: &str) -> Finding {
+fn hidden(Given { file, option, .. }: Given<'_>, key: &str, verb: &str) -> Finding {
     let what = format!(
-        "{} has a {option} that does not call 'certcast {verb}', and it wins over {}",
-        file.display(),
-        path.display()
+        "{} has a {option} that does not call 'certcast {verb}', and it wins over every certificate's own",
+        file.display()
     );
     let remedy = format!(
         "take {option} out of it, or have it call 'certcast {verb}' too: {}",
         pasteable(&["editor", &file.to_string_lossy()])
     );
-    Finding::error(what, why, remedy)
+    Finding::error(what, why(key), remedy)
 }
 
 fn without(path: &Path, lineage: &LineageName, key: &str, verb: &str, is_dns: bool) -> Finding {

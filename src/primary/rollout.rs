@@ -149,7 +149,7 @@ enum Seat {
 struct Coordinator<'n> {
     rules: Rules,
     names: &'n [NodeName],
-    /// Which of them were lost, or did not take it, the last time.
+    /// Of which of them `is_doubtful` is true.
     doubtful: &'n [bool],
     words: Vec<Sender<Word>>,
     seats: Vec<Seat>,

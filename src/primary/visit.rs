@@ -118,6 +118,7 @@ impl Visit<'_> {
             "IgnoreUnknown=KnownHostsCommand",
             "KnownHostsCommand=none",
             "GlobalKnownHostsFile=/dev/null",
+            // Unquoted, a space would begin another file.
             &format!("UserKnownHostsFile=\"{}\"", self.known_hosts.display()),
             &format!("HostKeyAlias={}", known_hosts::lookup_name(&self.to.host, self.to.port.unwrap_or(22))),
             // A master of an earlier login was opened on another's word for the host key.

@@ -295,7 +295,7 @@ fn on_a_terminal_it_shows_who_is_waited_for_and_elsewhere_nothing() {
     assert!(!format!("{plain}").contains('\x1b') && !plain.stderr().contains("done"), "{plain}");
 }
 
-/// What one server lacks alone comes in the second of two rounds, whatever another does in the first.
+/// web3 lacks one of the two lineages, so it gets it in the second round, whatever web2 does in the first.
 #[test]
 fn a_peer_that_never_ends_the_login_takes_its_round_and_not_all_of_the_time() {
     let (lab, _) = Lab::serving(3, NAME);

@@ -256,12 +256,20 @@ fn what_is_only_out_of_date_is_not_damaged() {
 }
 
 #[test]
-fn what_a_server_may_serve_is_not_called_lost() {
-    let lost = |files: PemFiles| Bundle::check(files, NOW).unwrap_err().serves_nobody();
-    let good = || Parts::good().files();
-    let alone = good();
-    assert!(!lost(PemFiles { chain: String::new(), fullchain: alone.cert.clone(), ..alone }));
-    assert!(!lost(Parts::with((-1, 89), (-1, 89), &[]).files()));
-    assert!(lost(PemFiles { fullchain: String::new(), ..good() }));
-    assert!(lost(PemFiles { privkey: good().privkey, ..good() }));
+fn a_pair_can_be_served_whatever_is_wrong_beside_it() {
+    let (good, other) = (Parts::good(), Parts::good());
+    let can = |change: &dyn Fn(&mut PemFiles)| {
+        let mut files = good.files();
+        change(&mut files);
+        can_be_served(&files)
+    };
+    assert!(can(&|_| {}));
+    assert!(can(&|files| files.chain.clear()) && can(&|files| files.cert.clear()));
+    assert!(can(&|files| files.fullchain = good.leaf.clone()));
+    assert!(can(&|files| files.fullchain += "-----BEGIN DH PARAMETERS-----\nMAA=\n-----END DH PARAMETERS-----\n"));
+    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    assert!(can(&|files| files.privkey = Zeroizing::new(locked.into())));
+    assert!(!can(&|files| files.privkey = other.files().privkey) && !can(&|files| files.privkey.clear()));
+    assert!(!can(&|files| files.fullchain = other.files().fullchain) && !can(&|files| files.fullchain.clear()));
+    assert!(!can(&|files| files.fullchain.truncate(100)));
 }

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::model::bundle::tests::some_files;
 
 fn files() -> PemFiles {
     let text = |part: &str| format!("{part}\n");
@@ -32,4 +33,27 @@ fn what_cannot_be_read_is_never_taken_for_missing() {
     assert!(archive.leaf(number).is_err());
     assert!(archive.lacks(number, &files(), true).is_err());
     assert!(archive.remove(number, &Part::ALL).is_err());
+}
+
+#[test]
+fn what_serves_somebody_is_not_written_over_but_for_what_is_wrong_beside_the_same_pair() {
+    let home = tempfile::tempdir().unwrap();
+    let letsencrypt = Dir::open(home.path()).unwrap();
+    fs::create_dir_all(home.path().join("archive/a.example")).unwrap();
+    let archive = Archive::open(&letsencrypt, &"a.example".parse().unwrap()).unwrap().unwrap();
+    let number = Number::try_from(1).unwrap();
+    let [mine, sent] = [(); 2].map(|()| some_files());
+    let lacks = |here: &PemFiles| {
+        for part in Part::ALL {
+            fs::write(archive.dir.path().join(part.file(number)), here.part(part)).unwrap();
+        }
+        archive.lacks(number, &sent, false).map(|lacks| lacks.torn)
+    };
+    let alone = || PemFiles { chain: String::new(), fullchain: mine.cert.clone(), ..mine.clone() };
+    assert!(matches!(lacks(&alone()), Err(ArchiveError::Taken { .. })), "a leaf without its chain is served");
+    // As a mend leaves it that a power cut ended.
+    let half = PemFiles { fullchain: mine.fullchain.clone(), chain: mine.chain.clone(), ..sent.clone() };
+    assert_eq!(lacks(&half).unwrap(), [Part::Chain, Part::Fullchain]);
+    assert_eq!(lacks(&PemFiles { chain: String::new(), ..sent.clone() }).unwrap(), [Part::Chain]);
+    assert_eq!(lacks(&PemFiles { privkey: String::new().into(), ..mine.clone() }).unwrap(), Part::ALL);
 }

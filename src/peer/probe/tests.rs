@@ -65,7 +65,7 @@ fn a_row_is_as_long_as_it_is_asked_to_be() {
         }
     });
     let (row, begun) = (Duration::from_millis(300), Instant::now());
-    assert_eq!(wait_for(&[(place, new)], row, seconds(20)), Ok(()));
+    assert_eq!(wait_for(&[(place, Some(new))], row, seconds(20)), Ok(()));
     assert!((row..Duration::from_secs(19)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }
 
@@ -82,7 +82,7 @@ fn one_old_leaf_between_new_ones_begins_the_row_anew() {
             _ = Ssl::new(&contexts[which]).unwrap().accept(stream);
         }
     });
-    assert_eq!(wait_for(&[(place, new)], Duration::ZERO, seconds(20)), Ok(()));
+    assert_eq!(wait_for(&[(place, Some(new))], Duration::ZERO, seconds(20)), Ok(()));
     // It ends only when every one of the seven was asked for.
     let asked = Instant::now();
     while !serving.is_finished() && asked.elapsed() < Duration::from_secs(5) {
@@ -166,7 +166,7 @@ fn what_was_seen_is_told_though_the_last_look_was_cut_short() {
         }
     });
     let shown = Shown::Leaf(Digest::of(&certificate.to_der().unwrap()));
-    let waited = wait_for(&[(place.clone(), Digest::of(b"another"))], Duration::ZERO, Deadline::after(HANDSHAKE));
+    let waited = wait_for(&[(place.clone(), Some(Digest::of(b"another")))], Duration::ZERO, Deadline::after(HANDSHAKE));
     assert_eq!(waited, Err((place, shown)));
 }
 
@@ -193,7 +193,7 @@ fn old_workers_of_a_service_that_cannot_be_told_to_go_back_are_not_taken_for_the
         }
     });
     let services = services(&deaf(&place, "[\"sleep\", \"1\"]"));
-    let settled = service::settle(&services, &[(place, old)], service::Reload::Back);
+    let settled = service::settle(&services, &[(place, Some(old))], service::Reload::Back);
     assert!(settled.is_err_and(|unwilling| unwilling.cause.contains("still another certificate")));
 }
 
@@ -212,7 +212,7 @@ fn beside_a_service_that_is_down_the_others_are_seen_as_soon_as_without_it() {
     });
     // A longer row would take many more looks.
     let services = services(&deaf(&gone, "[\"sleep\", \"1\"]"));
-    let notes = service::settle(&services, &[(place, old)], service::Reload::All).unwrap();
+    let notes = service::settle(&services, &[(place, Some(old))], service::Reload::All).unwrap();
     assert!(notes[0].contains("deaf was not reloaded"), "{notes:?}");
     assert_eq!(count.try_iter().count(), MATCHES_IN_A_ROW);
 }

@@ -41,7 +41,7 @@ pub fn open(target: &Target<'_>, turn: Deadline, deadline: Deadline) -> Result<S
 
     let connected_by = turn.at_most(target.connect_timeout);
     let socket = Arc::new(connect::connect(&target.to.host, port, &host, connected_by)?);
-    let watchdog = Watchdog::over(&socket, deadline).map_err(local)?;
+    let opening = Watchdog::over(&socket, turn).map_err(local)?;
     let session = Bounded::new(&socket).map_err(|error| local(error.into()))?;
     let algorithms = algorithms(&target.known_hosts.kinds(&host));
     session.session().method_pref(MethodType::HostKey, &algorithms).map_err(|error| local(error.into()))?;
@@ -51,6 +51,8 @@ pub fn open(target: &Target<'_>, turn: Deadline, deadline: Deadline) -> Result<S
     check_host_key(&session, target, &host)?;
     authenticate::authenticate(&session, target.credential, user, &host, turn)?;
     let channel = start(&session, turn).map_err(|halt| start_error(halt, &host))?;
+    drop(opening);
+    let watchdog = Watchdog::over(&socket, deadline).map_err(local)?;
     Ok(Ssh2Stream { channel, session, deadline, said: Said::default(), _watchdog: watchdog })
 }
 

@@ -104,7 +104,7 @@ fn a_canary_that_is_lost_is_replaced() {
 }
 
 #[test]
-fn a_node_that_was_lost_the_last_time_is_canary_only_when_there_is_no_other() {
+fn a_doubtful_node_is_canary_only_when_there_is_no_other() {
     let acts = || vec![Act::Stages(0, applied()), Act::Stages(1, applied()), Act::Stages(2, applied())];
     assert_eq!(run_with(CANARY, &[true, true, false], acts()).0[0], 2);
     assert_eq!(run_with(CANARY, &[true, true, true], acts()).0[0], 0);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::peer::probe::Expectation;
+use crate::peer::share::Share;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -197,8 +198,7 @@ fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
     world.act(Act::StageLive);
     world.act(Act::Switch);
     let old_leaf = Some(Digest::of(b"1"));
-    let intent = Intent { expectations: vec![place.clone()], old_leaf, joined: Vec::new(), ..world.intent() };
-    let ahead = Intent { ahead: vec![place], ..intent.clone() };
+    let intent = Intent { expectations: vec![place], old_leaf, joined: Vec::new(), ..world.intent() };
     let mut journal = Journal::begin(world.node.state(), &world.transaction, vec![intent]).unwrap();
     journal.write(&Record::Switching).unwrap();
     let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
@@ -206,13 +206,21 @@ fn a_place_that_the_new_files_killed_is_not_passed_over_on_the_way_back() {
     // The first cause is kept apart from what came of it.
     let noted = fs::read_to_string(world.journal_path()).unwrap();
     assert!(noted.contains(r#""record":"undoing","step":"reload","cause":"it died""#), "{noted}");
+}
 
-    // One that had the new leaf before is not asked for the old one, which it may never have had.
-    fs::remove_file(world.journal_path()).unwrap();
-    let mut journal = Journal::begin(world.node.state(), &world.transaction, vec![ahead]).unwrap();
-    journal.write(&Record::Switching).unwrap();
-    let outcome = Ending::of(&world.node, journal).unwrap().undo(Step::Reload, "it died".into(), Reload::Back);
-    assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+#[test]
+fn a_place_that_had_the_new_leaf_before_need_not_show_the_old_one() {
+    let mut world = World::new(Before::Number(number(1)));
+    world.act(Act::StageLive);
+    let [old, place, other] = [443, 993, 25]
+        .map(|port| Expectation { address: ([192, 0, 2, 1], port).into(), name: "a.example".parse().unwrap() });
+    let leaf = Digest::of(b"1");
+    let expectations = vec![old.clone(), place.clone()];
+    let intent = Intent { expectations, ahead: vec![place.clone(), other], old_leaf: Some(leaf), ..world.intent() };
+    let journal = Journal::begin(world.node.state(), &world.transaction, vec![intent.clone()]).unwrap();
+    let back = |intent: &Intent| Share::of(&world.node, &journal, intent).unwrap().expects_back();
+    assert_eq!(back(&intent), [(old, Some(leaf)), (place, None)]);
+    assert_eq!(back(&Intent { old_leaf: None, ..intent }), []);
 }
 
 #[test]
@@ -294,13 +302,15 @@ fn a_tree_that_was_taken_over_and_is_gone_is_not_gone_back_to() {
     let joined = || fs::read(world.joined_path(world.lineage())).unwrap();
     let new = joined();
     world.live().keep(&world.transaction).unwrap();
+    fs::write(world.live().path().join("notes"), "somebody's").unwrap();
     let held = world.node.lock(Deadline::after(TIMEOUT)).unwrap();
     let outcome = recover(&world.node, &held, true).unwrap();
     assert!(
         matches!(&outcome, Some(Outcome::Stuck { cause, .. }) if cause.contains("to go back to, is not where it was")),
         "{outcome:?}"
     );
-    assert_eq!(world.live().number().unwrap(), Some(number(2)));
+    let shown = fs::read_link(world.live().path().join("cert.pem")).unwrap();
+    assert!(shown.ends_with("cert2.pem"), "{shown:?}");
     assert!(joined() == new, "a part of it went back");
 }
 
