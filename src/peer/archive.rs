@@ -6,7 +6,7 @@ use std::path::Path;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::model::bundle::{FILE_AT_MOST, Number, Part, PemFiles, can_be_served};
+use crate::model::bundle::{Bundle, FILE_AT_MOST, Number, Part, PemFiles, can_be_served};
 use crate::model::certificate::Leaf;
 use crate::model::digest::Digest;
 use crate::model::escape::escaped;
@@ -70,23 +70,27 @@ impl Archive {
 
     /// Reads one version; none when a file is missing.
     pub fn read(&self, number: Number) -> io::Result<Option<PemFiles>> {
-        let text = |part: Part| {
-            bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST)
-                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        };
-        let read = || -> io::Result<PemFiles> {
-            Ok(PemFiles {
-                cert: text(Part::Cert)?,
-                privkey: Zeroizing::new(text(Part::Privkey)?),
-                chain: text(Part::Chain)?,
-                fullchain: text(Part::Fullchain)?,
-            })
-        };
-        match read() {
+        let all = self.files_of(number, || Err(io::ErrorKind::NotFound.into()));
+        match all {
             Ok(files) => Ok(Some(files)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A version, where this stands for a part that is missing.
+    fn files_of(&self, number: Number, missing: impl Fn() -> io::Result<String>) -> io::Result<PemFiles> {
+        let text = |part: Part| match bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing(),
+            Err(error) => Err(error),
+        };
+        Ok(PemFiles {
+            cert: text(Part::Cert)?,
+            privkey: Zeroizing::new(text(Part::Privkey)?),
+            chain: text(Part::Chain)?,
+            fullchain: text(Part::Fullchain)?,
+        })
     }
 
     /// Whether so many more lineages may be kept here: a stolen key must not fill the disk with them.
@@ -115,10 +119,9 @@ impl Archive {
     /// serve, as left by somebody's power cut, or the very one that is sent, with something wrong beside it; or a version that was
     /// written by us and is not in use (`is_spare`). Else a stolen key could take the numbers of renewals to come.
     pub fn lacks(&self, number: Number, files: &PemFiles, is_spare: bool) -> Result<Lacks, ArchiveError> {
-        let is_to_keep = match self.read(number)? {
-            Some(present) => !is_spare && can_be_served(&present) && !is_same_pair(&present, files),
-            None => false,
-        };
+        let here = self.files_of(number, || Ok(String::new()))?;
+        let is_damaged = || Bundle::check(here.clone(), 0).is_err_and(|error| error.is_damage());
+        let is_to_keep = !is_spare && can_be_served(&here) && !(is_same_pair(&here, files) && is_damaged());
         let mut lacks = Lacks { absent: Vec::new(), torn: Vec::new() };
         for part in Part::ALL {
             match bounded::read_beneath(&self.dir, Path::new(&part.file(number)), FILE_AT_MOST) {
@@ -191,8 +194,10 @@ impl Archive {
     }
 }
 
+/// Whether a server would serve the same with both, but for the chain.
 fn is_same_pair(one: &PemFiles, other: &PemFiles) -> bool {
-    one.cert == other.cert && one.privkey == other.privkey
+    let leaf = |files: &PemFiles| Leaf::read(&files.fullchain).map(|leaf| leaf.digest).ok();
+    leaf(one) == leaf(other) && one.privkey == other.privkey
 }
 
 /// Gives a directory of ours the owner and mode that the primary's has.

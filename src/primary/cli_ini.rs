@@ -33,36 +33,39 @@ impl CliIni {
         CliIni(files.map(|(file, text)| (file, String::from_utf8_lossy(&text).into_owned())).collect())
     }
 
-    /// The last that is so; of two files, the later one's.
-    fn last(&self, is_it: impl Fn(&str, &str) -> bool) -> Option<Given<'_>> {
+    /// The last option of these names; of two files, the later one's.
+    fn last(&self, is_it: impl Fn(&str) -> bool) -> Option<Given<'_>> {
         self.0.iter().rev().find_map(|(file, text)| {
             let mut entries = text.lines().rev().filter_map(entry);
-            entries.find(|(option, value)| is_it(option, value)).map(|(option, value)| Given { file, option, value })
+            entries.find(|(option, _)| is_it(option)).map(|(option, value)| Given { file, option, value })
         })
     }
 
     /// What has certbot validate in another way than by hooks, whatever a lineage has.
     pub fn authenticator(&self) -> Option<Given<'_>> {
-        self.last(|option, value| match option {
-            "authenticator" | "configurator" => value != "manual",
-            "webroot" | "standalone" | "nginx" | "apache" => value != "false",
-            _ => false,
-        })
+        let named = || self.last(|option| ["authenticator", "configurator"].contains(&option));
+        let flag = |name| self.last(|option| option == name).filter(|given| !is_off(given.value));
+        let another = named().filter(|given| given.value != "manual");
+        another.or_else(|| ["webroot", "standalone", "nginx", "apache"].into_iter().find_map(flag))
     }
 
     /// Whether what is in `renewal-hooks` is not run.
     pub fn leaves_directories_out(&self) -> bool {
-        self.last(|option, value| option == "no-directory-hooks" && value != "false").is_some()
+        self.last(|option| option == "no-directory-hooks").is_some_and(|given| !is_off(given.value))
     }
 
     /// The hook in place of the one that `renewal/NAME.conf` has under this key.
     pub fn hook(&self, key: &str) -> Option<Given<'_>> {
-        self.last(|option, _| match option {
+        self.last(|option| match option {
             // certbot(1): the two are one.
             "deploy-hook" | "renew-hook" => key == "renew_hook",
             other => other.replace('-', "_") == key,
         })
     }
+}
+
+fn is_off(value: &str) -> bool {
+    ["false", "no", "off", "0"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 /// An option and its value, as certbot parts them (Python's `ConfigArgParse`).
@@ -133,7 +136,14 @@ mod tests {
         for text in ["authenticator = webroot", "nginx", "standalone = True\nwebroot-path = /srv"] {
             assert!(of(text).authenticator().is_some() && !of(text).leaves_directories_out(), "{text}");
         }
-        for text in ["", "authenticator = manual", "webroot = false", "webroot-path = /srv", "max-log-backups = 0"] {
+        for text in [
+            "",
+            "nginx = no\nnginx = False",
+            "authenticator = nginx\nauthenticator = manual",
+            "webroot = false",
+            "webroot-path = /srv",
+            "max-log-backups = 0",
+        ] {
             assert_eq!(of(text).authenticator(), None, "{text}");
         }
         assert!(of("no-directory-hooks").leaves_directories_out());

@@ -28,6 +28,9 @@ pub struct Record {
     pub has: Option<Digest>,
     /// Since when the node is out of line; none when it is in line.
     pub pending_since: Option<Timestamp>,
+    /// Whether something was wrong with the node itself the last time that it was not held back by another one.
+    #[serde(default)]
+    pub is_doubtful: bool,
     /// When it ended so, the last time: when the file was written or touched.
     #[serde(skip)]
     pub at: Timestamp,
@@ -76,11 +79,9 @@ pub fn note(
         (before.as_ref().and_then(|record| record.has), Some(since.unwrap_or(now)))
     };
     // That it was held back says nothing of what was wrong with it before.
-    let is_fault = |outcome: &Outcome| !outcome.is_in_sync() && !is_held_back(outcome);
-    let earlier =
-        before.as_ref().map(|record| &record.outcome).filter(|earlier| is_fault(earlier) && is_held_back(outcome));
-    let outcome = earlier.unwrap_or(outcome).clone().harmless();
-    let record = Record { outcome, has, pending_since, at: now };
+    let was_doubtful = before.as_ref().is_some_and(|record| record.is_doubtful);
+    let is_doubtful = if is_held_back(outcome) { was_doubtful } else { !outcome.is_in_sync() };
+    let record = Record { outcome: outcome.clone().harmless(), has, pending_since, is_doubtful, at: now };
     let path = path(state, node, lineage);
     // 500 lineages on 50 nodes are 25,000 records, mostly as they were: those are touched, and no disk is waited for.
     let is_as_before = before.is_some_and(|before| Record { at: now, ..before } == record);
@@ -128,15 +129,12 @@ mod tests {
         let (node, lineage): (NodeName, LineageName) = ("web2".parse().unwrap(), "www".parse().unwrap());
         let pending = |cause: &str| Outcome::Pending { cause: cause.into() };
         let held = || pending(&format!("{HELD_BACK}web3 failed"));
-        for (noted, read_back) in [
-            (held(), held()),
-            (pending("off"), pending("off")),
-            (held(), pending("off")),
-            (Outcome::Unchanged, Outcome::Unchanged),
-            (held(), held()),
-        ] {
-            note(state.path(), &node, &lineage, Digest::of(b"x"), &noted).unwrap();
-            assert_eq!(read(state.path(), &node, &lineage).unwrap().outcome, read_back);
+        for (outcome, is_doubtful) in
+            [(held(), false), (pending("off"), true), (held(), true), (Outcome::Unchanged, false), (held(), false)]
+        {
+            note(state.path(), &node, &lineage, Digest::of(b"x"), &outcome).unwrap();
+            let record = read(state.path(), &node, &lineage).unwrap();
+            assert_eq!((record.outcome, record.is_doubtful), (outcome, is_doubtful));
         }
     }
 

@@ -76,7 +76,10 @@ pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
     let text = bounded::read_bounded(&path, FILE_AT_MOST).ok()?;
     let text = String::from_utf8_lossy(&text);
     let cli_ini = CliIni::read();
-    let called = |key, verb| hook_call::is_call(given(&cli_ini, &path, &text, key).value, verb);
+    let called = |key, verb| {
+        let given = given(&cli_ini, &path, &text, key);
+        given.file == path && hook_call::is_call(given.value, verb)
+    };
     let calls = called("renew_hook", "deploy") || called("post_hook", "resync");
     let what = format!("{} calls certcast, and no pattern in deploy.lineages matches {lineage}", path.display());
     let remedy = format!(

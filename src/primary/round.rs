@@ -87,7 +87,7 @@ impl<'l> Round<'l> {
         let is_doubtful = |node: &NodeName| {
             let record = |lineage: &&Lineage| record::read(&courier.config.node.state, node, &lineage.name);
             let mut records = self.lineages.iter().filter_map(record);
-            records.any(|record| !record.outcome.is_in_sync() && !rollout::is_held_back(&record.outcome))
+            records.any(|record| record.is_doubtful)
         };
         let (mut ended, mut is_stuck) = (Vec::new(), false);
         let settle = || {

@@ -49,11 +49,21 @@ fn what_serves_somebody_is_not_written_over_but_for_what_is_wrong_beside_the_sam
         }
         archive.lacks(number, &sent, false).map(|lacks| lacks.torn)
     };
+    let is_kept = |here: &PemFiles| matches!(lacks(here), Err(ArchiveError::Taken { .. }));
     let alone = || PemFiles { chain: String::new(), fullchain: mine.cert.clone(), ..mine.clone() };
-    assert!(matches!(lacks(&alone()), Err(ArchiveError::Taken { .. })), "a leaf without its chain is served");
+    assert!(is_kept(&mine) && is_kept(&alone()), "a leaf without its chain is served");
+    fs::remove_file(archive.dir.path().join(Part::Chain.file(number))).unwrap();
+    assert!(
+        archive.lacks(number, &sent, false).is_err(),
+        "nor does one file that is missing make the others worthless"
+    );
+    // The same leaf and key, and nothing is wrong with what is here.
+    let whole = PemFiles { fullchain: sent.fullchain.clone() + "\n", ..sent.clone() };
+    assert!(is_kept(&whole), "it is no damage");
     // As a mend leaves it that a power cut ended.
     let half = PemFiles { fullchain: mine.fullchain.clone(), chain: mine.chain.clone(), ..sent.clone() };
     assert_eq!(lacks(&half).unwrap(), [Part::Chain, Part::Fullchain]);
     assert_eq!(lacks(&PemFiles { chain: String::new(), ..sent.clone() }).unwrap(), [Part::Chain]);
+    assert_eq!(lacks(&PemFiles { cert: String::new(), ..sent.clone() }).unwrap(), [Part::Cert]);
     assert_eq!(lacks(&PemFiles { privkey: String::new().into(), ..mine.clone() }).unwrap(), Part::ALL);
 }
