@@ -16,6 +16,7 @@ use crate::model::expiry;
 use crate::model::finding::{Finding, Severity};
 use crate::model::names::{Identifier, NodeName};
 use crate::model::pasteable::pasteable;
+use crate::primary::cli_ini::CliIni;
 use crate::primary::delivery::{Courier, Manner};
 use crate::primary::examination::{self, Examined};
 use crate::primary::fleet::Fleet;
@@ -46,7 +47,8 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
     let all = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
     let own = &config.node.name;
     let mut found = Vec::new();
-    // What is wrong for every lineage is said once.
+    let cli_ini = CliIni::read();
+    // What is wrong for every lineage, or by two hooks of one, is said once.
     let mut here = |finding| {
         let one = Found { node: own.clone(), finding };
         if !found.contains(&one) {
@@ -57,11 +59,11 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
         here(Finding::error(cause, "no node gets it", "certbot certificates"));
     }
     for name in all.iter().filter(|name| arguments.lineages.is_empty() && !config.deploy.wants(name)) {
-        renewal::unsent(&config.node.letsencrypt, name).into_iter().for_each(&mut here);
+        renewal::unsent(&config.node.letsencrypt, &cli_ini, name).into_iter().for_each(&mut here);
     }
     let mut names: Vec<&Identifier> = Vec::new();
     for lineage in &lineages {
-        let renewal = renewal::of(&config.node.letsencrypt, &lineage.name);
+        let renewal = renewal::of(&config.node.letsencrypt, &cli_ini, &lineage.name);
         // Without a peer this may be one itself, and certbot is elsewhere.
         let is_elsewhere = fleet.peers.is_empty() && !renewal.is_there;
         renewal.findings.into_iter().filter(|_| !is_elsewhere).for_each(&mut here);

@@ -70,8 +70,7 @@ impl Archive {
 
     /// Reads one version; none when a file is missing.
     pub fn read(&self, number: Number) -> io::Result<Option<PemFiles>> {
-        let all = self.files_of(number, || Err(io::ErrorKind::NotFound.into()));
-        match all {
+        match self.files_of(number, || Err(io::ErrorKind::NotFound.into())) {
             Ok(files) => Ok(Some(files)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -43,10 +43,11 @@ impl CliIni {
 
     /// What has certbot validate in another way than by hooks, whatever a lineage has.
     pub fn authenticator(&self) -> Option<Given<'_>> {
-        let named = || self.last(|option| ["authenticator", "configurator"].contains(&option));
         let flag = |name| self.last(|option| option == name).filter(|given| !is_off(given.value));
-        let another = named().filter(|given| given.value != "manual");
-        another.or_else(|| ["webroot", "standalone", "nginx", "apache"].into_iter().find_map(flag))
+        let named = self.last(|option| ["authenticator", "configurator"].contains(&option));
+        named
+            .filter(|given| given.value != "manual")
+            .or_else(|| ["webroot", "standalone", "nginx", "apache"].into_iter().find_map(flag))
     }
 
     /// Whether what is in `renewal-hooks` is not run.

@@ -26,7 +26,7 @@ pub struct Renewal {
 }
 
 /// What certbot's configuration says; one that cannot be read is a finding.
-pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
+pub fn of(letsencrypt: &Path, cli_ini: &CliIni, lineage: &LineageName) -> Renewal {
     let path = renewal_conf::path(letsencrypt, lineage.as_str());
     let text = match bounded::read_bounded(&path, FILE_AT_MOST) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -41,8 +41,7 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
     };
     let value = |key| renewal_conf::value(&text, key).unwrap_or_default();
     let is_dns = value("authenticator").starts_with("dns") || value("pref_challs").starts_with("dns");
-    let cli_ini = CliIni::read();
-    let given = |key| given(&cli_ini, &path, &text, key);
+    let given = |key| given(cli_ini, &path, &text, key);
     let called = |key, verb| Some(given(key)).filter(|hook| hook_call::is_call(hook.value, verb));
     let finding = |hook: Option<Given<'_>>, key, verb| match hook {
         Some(hook) => program(hook.file, hook.value),
@@ -66,18 +65,16 @@ pub fn of(letsencrypt: &Path, lineage: &LineageName) -> Renewal {
         let (key, verb) = if is_hidden { ("post_hook", "resync") } else { ("renew_hook", "deploy") };
         findings.extend(finding(after, key, verb));
     }
-    findings.dedup();
     Renewal { is_there: true, is_http: !is_dns, findings }
 }
 
 /// That a lineage's renewals call certcast, which does not roll it out.
-pub fn unsent(letsencrypt: &Path, lineage: &LineageName) -> Option<Finding> {
+pub fn unsent(letsencrypt: &Path, cli_ini: &CliIni, lineage: &LineageName) -> Option<Finding> {
     let path = renewal_conf::path(letsencrypt, lineage.as_str());
     let text = bounded::read_bounded(&path, FILE_AT_MOST).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let cli_ini = CliIni::read();
     let called = |key, verb| {
-        let given = given(&cli_ini, &path, &text, key);
+        let given = given(cli_ini, &path, &text, key);
         given.file == path && hook_call::is_call(given.value, verb)
     };
     let calls = called("renew_hook", "deploy") || called("post_hook", "resync");
