@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::model::challenge::Thumbprint;
-use crate::model::config::{self, LineagePattern, SshTarget};
+use crate::model::config::{self, Pattern, SshTarget};
 use crate::model::names::{Identifier, LineageName, NodeName, UserName};
 use crate::peer::policy::Role;
 
@@ -188,7 +188,7 @@ pub struct PeerAdd {
     pub name: Option<NodeName>,
     /// Send it only these lineages; by default all that deploy.lineages has. May be given several times.
     #[arg(long = "lineage", value_name = "PATTERN")]
-    pub lineages: Vec<LineagePattern>,
+    pub lineages: Vec<Pattern>,
     /// Its host key's fingerprint, as `ssh-keygen -l` shows it on the server itself; else you are asked.
     #[arg(long, value_name = "SHA256:…")]
     pub host_key: Option<String>,

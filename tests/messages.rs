@@ -34,7 +34,7 @@ const SHOWN_WITH_THEIR_PLACE: [&str; 9] = [
 ];
 
 /// Literals that nobody is shown: file, literal, why.
-const NO_MESSAGES: [(&str, &str, &str); 21] = [
+const NO_MESSAGES: [(&str, &str, &str); 23] = [
     ("src/primary/link/identity.rs", "BEGIN ENCRYPTED PRIVATE KEY", "is looked for in a file"),
     ("src/primary/link/identity.rs", "Proc-Type: 4,ENCRYPTED", "is looked for in a file"),
     ("src/primary/link/authenticate.rs", "Invalid signature", "is what libssh2 says"),
@@ -43,6 +43,8 @@ const NO_MESSAGES: [(&str, &str, &str); 21] = [
     ("src/primary/link/watchdog.rs", "ssh deadline", "a thread's name"),
     ("src/primary/own_program.rs", "{} --config {config}", "is written to certbot's configuration"),
     ("src/primary/renewal.rs", "{} deploy", "is part of a command"),
+    ("src/primary/by_itself.rs", "{} resync >/dev/null", "is a line of cron's"),
+    ("src/sys/timetable.rs", "! -d /run/systemd/system", "is looked for in a line of cron's"),
     ("src/peer/sudo.rs", "Sudoers entry", "is what sudo says"),
     ("src/peer/login.rs", "sudo -n {RECEIVE}", "is written to authorized_keys"),
     (

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use certcast::model::bundle::Part;
-use certcast::model::config::{LineagePattern, SshTarget};
+use certcast::model::config::{Pattern, SshTarget};
 use certcast::model::digest::Digest;
 use certcast::model::names::{Identifier, LineageName, NodeName};
 use certcast::sys::ancestry::ProcessId;
@@ -44,7 +44,7 @@ pub fn names(data: &[u8]) {
             assert!(!word.contains(|c: char| c.is_whitespace() || "/@'\"$`;&|<>\\*?".contains(c)), "{target}");
         }
     });
-    if let Some(pattern) = told::<LineagePattern>(text)
+    if let Some(pattern) = told::<Pattern>(text)
         && let Ok(name) = text.parse::<LineageName>()
     {
         assert!(pattern.matches(&name), "a name is a pattern for itself");

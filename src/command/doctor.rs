@@ -16,6 +16,7 @@ use crate::model::expiry;
 use crate::model::finding::{Finding, Severity};
 use crate::model::names::{Identifier, NodeName};
 use crate::model::pasteable::pasteable;
+use crate::primary::by_itself;
 use crate::primary::cli_ini::CliIni;
 use crate::primary::delivery::{Courier, Manner};
 use crate::primary::examination::{self, Examined};
@@ -62,14 +63,19 @@ pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> 
         renewal::unsent(&config.node.letsencrypt, &cli_ini, name).into_iter().for_each(&mut here);
     }
     let mut names: Vec<&Identifier> = Vec::new();
+    let mut is_renewed_here = false;
     for lineage in &lineages {
         let renewal = renewal::of(&config.node.letsencrypt, &cli_ini, &lineage.name);
         // Without a peer this may be one itself, and certbot is elsewhere.
         let is_elsewhere = fleet.peers.is_empty() && !renewal.is_there;
+        is_renewed_here |= renewal.is_there;
         renewal.findings.into_iter().filter(|_| !is_elsewhere).for_each(&mut here);
         if renewal.is_http {
             names.extend(lineage.bundle.names().iter().filter(|name| !name.is_wildcard()));
         }
+    }
+    if is_renewed_here && !fleet.peers.is_empty() {
+        by_itself::missing().into_iter().for_each(&mut here);
     }
     names.sort_unstable_by_key(ToString::to_string);
     names.dedup();

@@ -29,7 +29,7 @@ pub fn run(config_path: &Path, arguments: &Rehearse) -> Result<ExitCode, Failure
     refuse_wildcards(&arguments.names)?;
     let config = config::load(config_path)?;
     let found = find(&config, config_path, &arguments.names, arguments.account.clone())?;
-    Ok(tell(&arguments.names, &found))
+    Ok(tell(&found))
 }
 
 /// HTTP-01 is not for them.
@@ -73,10 +73,10 @@ pub fn find(
     Ok(found?)
 }
 
-fn tell(names: &[Identifier], found: &Readiness) -> ExitCode {
+fn tell(found: &Readiness) -> ExitCode {
     found.warnings.iter().for_each(|warning| report::warn(warning));
     if found.complaints.is_empty() {
-        for target in &found.asked {
+        for (target, names) in &found.asked {
             report::line(&format!("{target}  serves {}", SomeOf(names)));
         }
         return ExitCode::Done;

@@ -13,31 +13,43 @@ pub struct Coverage {
     pub name: Identifier,
     /// Addresses in DNS that are no node's and no front's. The CA may ask them: an error.
     pub unknown: Vec<IpAddr>,
+    /// Addresses in DNS of nodes that do not get the name's challenges. The CA may ask them: an error.
+    pub unasked: Vec<(NodeName, IpAddr)>,
     /// Nodes that no record names. The CA will not ask them: a warning.
     pub absent: Vec<NodeName>,
 }
 
-/// Compares a name's records with the nodes' addresses and the fronts.
+/// Compares a name's records with the fronts and the nodes' addresses, each with whether it gets the name's challenges.
 ///
 /// Where a record names a front, nodes need no record of their own: the public reaches them
 /// through it. Addresses are compared as what they mean: `::ffff:192.0.2.1` is `192.0.2.1`.
 pub fn coverage(
     name: &Identifier,
     records: &[IpAddr],
-    nodes: &[(NodeName, Vec<IpAddr>)],
+    nodes: &[(NodeName, Vec<IpAddr>, bool)],
     fronts: &[IpAddr],
 ) -> Coverage {
     let records: BTreeSet<IpAddr> = records.iter().map(IpAddr::to_canonical).collect();
     let fronts: BTreeSet<IpAddr> = fronts.iter().map(IpAddr::to_canonical).collect();
-    let own: BTreeSet<IpAddr> = nodes.iter().flat_map(|(_, addresses)| addresses).map(IpAddr::to_canonical).collect();
-    let unknown = records.iter().filter(|record| !own.contains(record) && !fronts.contains(record)).copied().collect();
+    let has = |addresses: &[IpAddr], record: &IpAddr| addresses.iter().any(|address| address.to_canonical() == *record);
+    let (mut unknown, mut unasked) = (Vec::new(), Vec::new());
+    for record in records.difference(&fronts) {
+        let owners = || nodes.iter().filter(|(_, addresses, _)| has(addresses, record));
+        match owners().next() {
+            None => unknown.push(*record),
+            Some((node, ..)) if owners().all(|(.., answers)| !answers) => unasked.push((node.clone(), *record)),
+            Some(_) => {}
+        }
+    }
     let behind_a_front = !records.is_disjoint(&fronts);
     let absent = nodes
         .iter()
-        .filter(|(_, addresses)| !behind_a_front && !addresses.iter().any(|a| records.contains(&a.to_canonical())))
-        .map(|(node, _)| node.clone())
+        .filter(|(_, addresses, answers)| {
+            *answers && !behind_a_front && !records.iter().any(|record| has(addresses, record))
+        })
+        .map(|(node, ..)| node.clone())
         .collect();
-    Coverage { name: name.clone(), unknown, absent }
+    Coverage { name: name.clone(), unknown, unasked, absent }
 }
 
 /// A line for each address that is nobody's, however many names it is listed for.
@@ -50,7 +62,15 @@ pub fn errors(all: &[Coverage]) -> Vec<String> {
             SomeOf(names)
         )
     };
-    listed.iter().map(line).collect()
+    let unasked = grouped(all.iter().flat_map(|one| one.unasked.iter().map(|place| (place, &one.name))));
+    let without = |((node, address), names): &(&(NodeName, IpAddr), Vec<&Identifier>)| {
+        format!(
+            "DNS lists {address} for {}, and {node} gets no challenge for it: the CA may ask it; correct 'challenges' in \
+             its [[peer]], or remove the record",
+            SomeOf(names)
+        )
+    };
+    listed.iter().map(line).chain(unasked.iter().map(without)).collect()
 }
 
 /// A line for each node that DNS leaves out.
@@ -75,7 +95,7 @@ mod tests {
 
     impl Coverage {
         fn is_complete(&self) -> bool {
-            self.unknown.is_empty() && self.absent.is_empty()
+            self.unknown.is_empty() && self.unasked.is_empty() && self.absent.is_empty()
         }
     }
 
@@ -84,9 +104,10 @@ mod tests {
     }
 
     fn against_two_nodes(records: &[&str], fronts: &[&str]) -> Coverage {
-        let nodes: Vec<(NodeName, Vec<IpAddr>)> = vec![
-            ("web1".parse().unwrap(), addresses(&["192.0.2.1", "2001:db8::1"])),
-            ("web2".parse().unwrap(), addresses(&["192.0.2.2"])),
+        let nodes: Vec<(NodeName, Vec<IpAddr>, bool)> = vec![
+            ("web1".parse().unwrap(), addresses(&["192.0.2.1", "2001:db8::1"]), true),
+            ("web2".parse().unwrap(), addresses(&["192.0.2.2"]), true),
+            ("mail".parse().unwrap(), addresses(&["192.0.2.3"]), false),
         ];
         coverage(&"www.example".parse().unwrap(), &addresses(records), &nodes, &addresses(fronts))
     }
@@ -107,6 +128,17 @@ mod tests {
               addresses or to challenge.fronts, or remove the record"]
         );
         assert!(warnings(std::slice::from_ref(&found)).is_empty());
+    }
+
+    #[test]
+    fn a_node_that_gets_no_challenge_needs_no_record_and_must_have_none() {
+        let found = against_two_nodes(&["192.0.2.1", "192.0.2.2", "192.0.2.3"], &[]);
+        assert_eq!(
+            errors(std::slice::from_ref(&found)),
+            ["DNS lists 192.0.2.3 for www.example, and mail gets no challenge for it: the CA may ask it; correct \
+              'challenges' in its [[peer]], or remove the record"]
+        );
+        assert!(found.unknown.is_empty() && found.absent.is_empty());
     }
 
     #[test]

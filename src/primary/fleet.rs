@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::model::config::{Config, Peer, Transport};
-use crate::model::names::{LineageName, NodeName};
+use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::primary::link::{Destination, Route};
 use crate::sys::addresses;
 
@@ -63,6 +63,11 @@ impl Member {
     /// Whether a lineage, by its name on the primary, is meant for this node.
     pub fn wants(&self, lineage: &LineageName) -> bool {
         self.wanted.as_ref().is_none_or(|peer| peer.wants(lineage))
+    }
+
+    /// Whether the CA may ask this node for the name, so that it gets its challenges.
+    pub fn answers_for(&self, name: &Identifier) -> bool {
+        self.wanted.as_ref().is_none_or(|peer| peer.answers_for(name))
     }
 }
 

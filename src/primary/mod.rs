@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod alert;
+pub mod by_itself;
 pub mod challenge;
 pub mod cli_ini;
 pub mod conversation;

@@ -33,7 +33,10 @@ pub fn publish(
     challenges: &[Challenge],
     deadline: Deadline,
 ) -> io::Result<Vec<Answer>> {
-    at_all(config, fleet, |member| with_debts(config, runs, member, challenges, deadline))
+    at_all(config, fleet, |member| {
+        let its = challenges.iter().filter(|challenge| member.answers_for(challenge.name()));
+        with_debts(config, runs, member, &its.cloned().collect::<Vec<_>>(), deadline)
+    })
 }
 
 /// Withdraws from all nodes at once. What a node could not do now is owed to it and done later. An error means that not
@@ -46,7 +49,7 @@ pub fn withdraw(
     deadline: Deadline,
 ) -> io::Result<Vec<Answer>> {
     let _held = runs.hold(deadline)?;
-    fleet.all().try_for_each(|member| runs.owe(&member.name, withdrawals))?;
+    fleet.all().try_for_each(|member| owe(runs, member, withdrawals))?;
     at_all(config, fleet, |member| with_debts(config, runs, member, &[], deadline))
 }
 
@@ -56,7 +59,7 @@ pub fn adopt_orphans(fleet: &Fleet, runs: &Runs) -> io::Result<()> {
     for (run, challenges) in runs.orphans() {
         let withdrawals: Vec<_> = challenges.iter().map(Withdrawal::of).collect();
         for member in fleet.all() {
-            runs.owe(&member.name, &withdrawals)?;
+            owe(runs, member, &withdrawals)?;
         }
         runs.forget(&run)?;
     }
@@ -69,6 +72,11 @@ pub fn settle_debts(config: &Config, fleet: &Fleet, runs: &Runs, deadline: Deadl
     adopt_orphans(fleet, runs)?;
     let owing: Vec<_> = fleet.all().filter(|member| !runs.owed(&member.name).is_empty()).collect();
     for_each(owing, |member| with_debts(config, runs, member, &[], deadline))
+}
+
+fn owe(runs: &Runs, member: &Member, withdrawals: &[Withdrawal]) -> io::Result<()> {
+    let its = withdrawals.iter().filter(|withdrawal| member.answers_for(&withdrawal.name));
+    runs.owe(&member.name, &its.cloned().collect::<Vec<_>>())
 }
 
 fn at_all(config: &Config, fleet: &Fleet, act: impl Fn(&Member) -> Answer + Sync) -> io::Result<Vec<Answer>> {
@@ -86,6 +94,9 @@ fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: &[Challeng
         requests.push(Request::Withdraw { challenges: owed.clone() });
     }
     let mut answer = Answer { node: member.name.clone(), failures: Vec::new(), unreached: false };
+    if requests.is_empty() {
+        return answer;
+    }
     match converse(config, member, &requests, deadline) {
         Ok(replies) => {
             for reply in replies {

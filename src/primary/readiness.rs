@@ -12,7 +12,7 @@ use crate::primary::challenge::Runs;
 use crate::primary::coverage;
 use crate::primary::dns::{self, DnsError};
 use crate::primary::fleet::{Fleet, Member};
-use crate::primary::proof::{self, Target};
+use crate::primary::proof::{self, Role, Target};
 use crate::primary::publication::{self, Answer};
 use crate::primary::targets;
 
@@ -26,8 +26,8 @@ pub struct Readiness {
     pub complaints: Vec<String>,
     /// What is worth knowing and no reason not to ask it.
     pub warnings: Vec<String>,
-    /// Every address that was asked for every challenge.
-    pub asked: Vec<Target>,
+    /// Every address that was asked, and for which names.
+    pub asked: Vec<(Target, Vec<Identifier>)>,
 }
 
 /// Publishes the challenges and proves them. The caller holds [`Runs::hold`].
@@ -37,7 +37,7 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
     let mut warnings = Vec::new();
     // Dead name servers must leave the other half for publishing.
-    let mut complaints = find_addresses(&mut fleet, publishing.at_most(publishing.left() / 2));
+    let mut complaints = find_addresses(&mut fleet, &names, publishing.at_most(publishing.left() / 2));
     let wanted = config.challenge.check_dns || fleet.own.addresses_are_guessed;
     let (answers, records) = thread::scope(|scope| {
         let look_up = || wanted.then(|| dns::lookup_all(&names, publishing));
@@ -68,16 +68,24 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
-    let asked = targets::targets(config, &fleet, &failed, &mut warnings);
-    if asked.is_empty() && !targets::all_are_known(&fleet, &failed) && complaints.is_empty() {
+    let asked = targets::targets(config, &fleet, &names, &failed, &mut warnings);
+    if asked.is_empty() && !targets::all_are_known(&fleet, &names, &failed) && complaints.is_empty() {
         complaints.push(
             "nobody was asked for the challenge, so nothing is proven; set node.addresses, and \
              challenge.prove_at for those that this machine cannot reach"
                 .into(),
         );
     }
-    complaints.extend(proof::summary(&proof::prove(challenges, &asked, deadline)));
-    Ok(Readiness { complaints, warnings, asked })
+    let may_ask = |target: &Target, name: &Identifier| match &target.role {
+        Role::Node(node) => fleet.all().any(|member| member.name == *node && member.answers_for(name)),
+        Role::Front => true,
+    };
+    complaints.extend(proof::summary(&proof::prove(challenges, &asked, may_ask, deadline)));
+    let with_names = |target: Target| {
+        let its = names.iter().filter(|name| may_ask(&target, name)).cloned().collect();
+        (target, its)
+    };
+    Ok(Readiness { complaints, warnings, asked: asked.into_iter().map(with_names).collect() })
 }
 
 /// Of this machine's addresses those that the public may ask: not those of bridges, tunnels and the like.
@@ -87,8 +95,9 @@ fn reached(own: &[IpAddr], listed: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 /// A peer that is configured by the name of its sshd only is where DNS has that name.
-fn find_addresses(fleet: &mut Fleet, deadline: Deadline) -> Vec<String> {
-    let unknown: Vec<&mut Member> = fleet.peers.iter_mut().filter(|peer| peer.addresses.is_empty()).collect();
+fn find_addresses(fleet: &mut Fleet, names: &[Identifier], deadline: Deadline) -> Vec<String> {
+    let is_unknown = |peer: &&mut Member| peer.addresses.is_empty() && names.iter().any(|name| peer.answers_for(name));
+    let unknown: Vec<&mut Member> = fleet.peers.iter_mut().filter(is_unknown).collect();
     let hosts: Vec<Option<Identifier>> =
         unknown.iter().map(|peer| peer.host().and_then(|host| host.parse().ok())).collect();
     let known: Vec<Identifier> = hosts.iter().flatten().cloned().collect();
@@ -131,11 +140,14 @@ fn check_dns(
     records: &[Result<Vec<IpAddr>, DnsError>],
     warnings: &mut Vec<String>,
 ) -> Vec<String> {
-    let nodes: Vec<_> = fleet.all().map(|member| (member.name.clone(), member.addresses.clone())).collect();
     let (mut covered, mut definite, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
     for (name, records) in names.iter().zip(records) {
         match records {
-            Ok(records) => covered.push(coverage::coverage(name, records, &nodes, &config.challenge.fronts)),
+            Ok(records) => {
+                let node = |member: &Member| (member.name.clone(), member.addresses.clone(), member.answers_for(name));
+                let nodes: Vec<_> = fleet.all().map(node).collect();
+                covered.push(coverage::coverage(name, records, &nodes, &config.challenge.fronts));
+            }
             Err(error) if error.is_definite() => definite.push(error.clone()),
             Err(error) => troubles.push(error.clone()),
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::model::config::{Config, LineagePattern, Peer, SshTarget};
+use crate::model::config::{Config, Pattern, Peer, SshTarget};
 use crate::model::names::NodeName;
 use crate::primary::link::{OfferedKey, known_hosts};
 use crate::sys::atomic;
@@ -40,7 +40,7 @@ pub fn entry(
     name: &NodeName,
     ssh: &SshTarget,
     own: &[IpAddr],
-    lineages: &[LineagePattern],
+    lineages: &[Pattern],
 ) -> Result<Entry> {
     let quoted = |text: String| toml::Value::from(text);
     let mut text = format!("\n[[peer]]\nname = \"{name}\"\nssh = {}\n", quoted(ssh.to_string()));

@@ -3,14 +3,20 @@
 use std::net::IpAddr;
 
 use crate::model::config::Config;
-use crate::model::names::NodeName;
-use crate::primary::fleet::Fleet;
+use crate::model::names::{Identifier, NodeName};
+use crate::primary::fleet::{Fleet, Member};
 use crate::primary::proof::Target;
 
-/// The places to ask; none of nodes that failed before. What is not asked where the public asks is a warning each
+/// The places to ask for one of the names at least; none of nodes that failed before. What is not asked where the public asks is a warning each
 /// time: the proof says less then.
-pub fn targets(config: &Config, fleet: &Fleet, failed: &[&NodeName], warnings: &mut Vec<String>) -> Vec<Target> {
-    let published = fleet.all().filter(|member| !failed.contains(&&member.name));
+pub fn targets(
+    config: &Config,
+    fleet: &Fleet,
+    names: &[Identifier],
+    failed: &[&NodeName],
+    warnings: &mut Vec<String>,
+) -> Vec<Target> {
+    let published = asked(fleet, names).filter(|member| !failed.contains(&&member.name));
     let nodes = published.flat_map(|member| member.addresses.iter().map(|&ip| Target::node(member.name.clone(), ip)));
     let public: Vec<Target> = nodes.chain(config.challenge.fronts.iter().map(|&ip| Target::front(ip))).collect();
     let all: Vec<IpAddr> =
@@ -23,10 +29,15 @@ pub fn targets(config: &Config, fleet: &Fleet, failed: &[&NodeName], warnings: &
     public.into_iter().filter_map(|target| reachable(config, target, warnings)).collect()
 }
 
-/// Whether it is known where each node is reached, those that failed before left aside. Where it is and nobody is to be
+/// Nodes that get the challenge of one of the names at least.
+pub fn asked<'f>(fleet: &'f Fleet, names: &'f [Identifier]) -> impl Iterator<Item = &'f Member> {
+    fleet.all().filter(|member| names.iter().any(|name| member.answers_for(name)))
+}
+
+/// Whether it is known where each of these nodes is reached, those that failed before left aside. Where it is and nobody is to be
 /// asked, the configuration says so of every one.
-pub fn all_are_known(fleet: &Fleet, failed: &[&NodeName]) -> bool {
-    fleet.all().all(|member| failed.contains(&&member.name) || !member.addresses.is_empty())
+pub fn all_are_known(fleet: &Fleet, names: &[Identifier], failed: &[&NodeName]) -> bool {
+    asked(fleet, names).all(|member| failed.contains(&&member.name) || !member.addresses.is_empty())
 }
 
 fn reachable(config: &Config, target: Target, warnings: &mut Vec<String>) -> Option<Target> {
@@ -68,7 +79,9 @@ mod tests {
             let mut fleet = Fleet::of(&config, path).unwrap();
             // None given would be guessed.
             fleet.own.addresses = config.node.addresses.clone();
-            (targets(&config, &fleet, failed, &mut Vec::new()).is_empty(), all_are_known(&fleet, failed))
+            let names = ["www.example".parse().unwrap()];
+            let asked = targets(&config, &fleet, &names, failed, &mut Vec::new());
+            (asked.is_empty(), all_are_known(&fleet, &names, failed))
         };
         let own = "[\"192.0.2.1\"]";
         assert_eq!(asks_nobody(own, "[]", "192.0.2.1 192.0.2.2", &[]), (true, true));

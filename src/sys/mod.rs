@@ -15,6 +15,7 @@ pub mod process;
 pub mod sync;
 pub mod terminal;
 pub mod timed;
+pub mod timetable;
 pub mod voice;
 
 mod at_path;

@@ -224,6 +224,36 @@ fn a_front_is_no_stranger_and_must_serve_the_challenge_too() {
 }
 
 #[test]
+fn a_peer_that_no_name_leads_to_is_neither_asked_nor_compared_with_dns() {
+    let (web, mail) = (NAME, "mail.site.test");
+    let lab = three_servers(&[]);
+    lab.point_both(web, &["web1", "web2"]);
+    lab.point_both(mail, &["web1", "web3"]);
+    for (peer, names) in [(0, "www.*"), (1, "mail.*")] {
+        lab.primary().set(&format!("peer.{peer}.challenges"), vec![names]);
+    }
+    // web3 has no webroot for other names' challenges, nor does it answer for them.
+    let run = lab.primary().hooks().auth(&[web, mail]).run();
+    run.ok().silent();
+    assert_eq!(lab["web1"].tokens().len(), 2);
+    for (host, name) in [("web2", web), ("web3", mail)] {
+        let tokens = lab[host].tokens();
+        assert_eq!(tokens, [token(name)], "{host}");
+    }
+    let said = lab.primary().run(["certcast", "rehearse", web, mail]).ok().stdout();
+    assert_eq!(said.lines().filter(|line| line.ends_with(&format!("serves {mail}"))).count(), 2, "{said}");
+    lab.primary().hooks().auth(&[web, mail]).cleanup(&[web, mail]).run().ok();
+    everything_is_gone(&lab);
+
+    // One that gets none is left alone, also while it is off; but DNS must not name it.
+    lab.primary().set("peer.1.challenges", Vec::<String>::new());
+    lab["web3"].unplug();
+    lab.primary().hooks().auth(&[web]).run().ok().silent();
+    let line = lines(&lab.primary().hooks().auth(&[mail]).run().exits(1), 2).remove(0);
+    assert!(line.contains(" for mail.site.test, and web3 gets no challenge for it: "), "{line}");
+}
+
+#[test]
 fn a_peer_known_by_the_name_of_its_sshd_is_proven_where_dns_has_that_name() {
     let lab = Lab::raise().hosts(2).up();
     lab.point_both(NAME, &["web1", "web2"]);

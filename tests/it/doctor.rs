@@ -5,13 +5,18 @@ use serde_json::Value;
 use crate::lab::{Finished, Grant, Host, Lab, Validity};
 
 const NAME: &str = "www.site.test";
+const TABLE: &str = "/etc/cron.d/both";
 const RENEWAL: &str = "/etc/letsencrypt/renewal/www.site.test.conf";
 
-/// Three servers in DNS that serve a certificate which certbot renews.
+/// Three servers in DNS that serve a certificate which certbot renews, by itself.
 fn well() -> Lab {
     let (lab, _) = Lab::serving(3, NAME);
     lab.point_both(NAME, &["web1", "web2", "web3"]);
     lab.primary().write_renewal_conf(NAME);
+    lab.primary().write(
+        TABLE,
+        "17 3,15 * * * root certbot -q renew\n*/10 * * * * root /usr/local/bin/certcast resync >/dev/null\n",
+    );
     lab
 }
 
@@ -68,6 +73,34 @@ fn where_all_is_well_nothing_is_found_and_nothing_stays() {
     assert!(lab.hosts().iter().map(everything).collect::<Vec<_>>() == before, "something was touched");
     let said = lab.primary().run(["certcast", "doctor", "--json"]).exits(0);
     assert_eq!(said.stdout(), "[]\n");
+}
+
+#[test]
+fn what_nobody_does_by_itself_is_said_and_cron_does_it_by_the_remedies() {
+    let lab = well();
+    let primary = lab.primary();
+    primary.remove(TABLE);
+    let said = doctor(&lab).exits(1).stdout();
+    let missing = |verb| format!("web1: warning: no enabled timer of systemd and no line of cron here calls '{verb}'");
+    assert_eq!(found(&lab)[..2], [missing("certbot renew"), missing("certcast resync")]);
+    let remedies: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("do:  ")).collect();
+    // The machine's own packages are shown to every host: certbot's timer is there, and nothing has enabled it.
+    assert_eq!(remedies[0], "systemctl enable --now certbot.timer");
+    primary.run(["sh", "-c", remedies[1]]).ok();
+    assert_eq!(
+        found(&lab)[..],
+        [missing("certbot renew"), "examined 3 nodes and 1 lineages: 0 errors, 1 warnings".to_owned()]
+    );
+    let units = "/etc/systemd/system/timers.target.wants";
+    primary.mkdir(units);
+    primary.run(["ln", "-s", "/usr/lib/systemd/system/certbot.timer", units]).ok();
+    primary.mkdir("/run/systemd/system");
+    nothing_is_found(&lab);
+    // The line that is left is what cron can read.
+    let table = primary.text("/etc/cron.d/certcast");
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("PATH=/") && lines[0].contains(":/usr/sbin:"), "{table}");
+    assert_eq!(lines[1..], ["*/10 * * * * root /usr/local/bin/certcast resync >/dev/null"]);
 }
 
 #[test]

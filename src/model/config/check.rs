@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::check_alert::alert;
 use super::check_peer::peers;
 use super::diagnostic::Fault;
-use super::pattern::LineagePattern;
+use super::pattern::Pattern;
 use super::raw::{RawChallenge, RawConfig, RawDeploy, RawNode, RawService, RawSsh};
 use super::service::{PRESETS, ProbeTarget, Service};
 use super::value::{Absolute, Pairs, Span, Text};
@@ -190,8 +190,8 @@ pub(super) fn argv(given: Spanned<Vec<String>>) -> Result<Vec<String>, Fault> {
     }
 }
 
-pub(super) fn patterns(given: Option<Vec<Text<LineagePattern>>>) -> Vec<LineagePattern> {
-    given.map_or_else(|| vec![LineagePattern::any()], |given| given.into_iter().map(|text| text.0).collect())
+pub(super) fn patterns(given: Option<Vec<Text<Pattern>>>) -> Vec<Pattern> {
+    given.map_or_else(|| vec![Pattern::any()], |given| given.into_iter().map(|text| text.0).collect())
 }
 
 fn path_or(given: Option<Text<Absolute>>, default: &str) -> PathBuf {

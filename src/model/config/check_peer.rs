@@ -63,6 +63,7 @@ fn peer(raw: RawPeer) -> Result<Peer, Fault> {
         transport: raw.transport,
         receive: raw.receive.map(argv).transpose()?.unwrap_or_default(),
         lineages: patterns(raw.lineages),
+        challenges: patterns(raw.challenges),
         config: raw.config.map(|path| path.into_inner().0.0),
     })
 }

@@ -6,7 +6,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("[node]", &["name", "letsencrypt", "webroot", "webroots", "state", "addresses", "key_group", "key_mode"]),
     ("[[service]]", &["name", "test", "reload", "probe", "joined", "timeout"]),
     ("[ssh]", &["identity", "known_hosts", "connect_timeout"]),
-    ("[[peer]]", &["name", "ssh", "addresses", "transport", "receive", "lineages", "config"]),
+    ("[[peer]]", &["name", "ssh", "addresses", "transport", "receive", "lineages", "challenges", "config"]),
     ("[challenge]", &["require", "budget", "abort_certbot", "check_dns", "fronts", "prove_at", "keep_tokens"]),
     ("[deploy]", &["require", "canary", "parallel", "lineages", "rename", "budget", "missing_names"]),
     (

@@ -29,7 +29,7 @@ pub use diagnostic::Diagnostic;
 pub use error::ConfigError;
 pub use keys::KEYS;
 pub use load::load;
-pub use pattern::LineagePattern;
+pub use pattern::Pattern;
 pub use service::{JoinedPath, ProbeTarget, Service};
 pub use ssh_target::SshTarget;
 pub use value::ValueError;
@@ -105,7 +105,9 @@ pub struct Peer {
     /// The local transport's command; empty: this program.
     pub receive: Vec<String>,
     /// Which of the lineages it gets, by their names on the primary.
-    pub lineages: Vec<LineagePattern>,
+    pub lineages: Vec<Pattern>,
+    /// The names whose challenges it gets: of no other name is it asked.
+    pub challenges: Vec<Pattern>,
     /// The local transport's `--config`.
     pub config: Option<PathBuf>,
 }
@@ -114,6 +116,11 @@ impl Peer {
     /// Whether this peer gets the lineage, if it is rolled out at all.
     pub fn wants(&self, lineage: &LineageName) -> bool {
         self.lineages.iter().any(|pattern| pattern.matches(lineage))
+    }
+
+    /// Whether the CA may ask this peer for the name.
+    pub fn answers_for(&self, name: &Identifier) -> bool {
+        self.challenges.iter().any(|pattern| pattern.matches_name(name))
     }
 }
 
@@ -159,7 +166,7 @@ pub struct DeployPolicy {
     /// How many conversations are opened at once: 1 to 500.
     pub parallel: usize,
     /// Which lineages are rolled out.
-    pub lineages: Vec<LineagePattern>,
+    pub lineages: Vec<Pattern>,
     /// Other names on the peers; no two lineages get one.
     pub rename: BTreeMap<LineageName, LineageName>,
     /// A lineage's share of a run's time.

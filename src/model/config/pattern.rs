@@ -1,49 +1,53 @@
-//! Which lineages: a glob that knows `*` only.
+//! Which lineages, or which names: a glob that knows `*` only.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::value::ValueError;
-use crate::model::names::LineageName;
+use crate::model::names::{Identifier, LineageName};
 
-/// A lineage's name in which each `*` stands for any text, also none.
+/// A lineage's or host's name in which each `*` stands for any text, also none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineagePattern(String);
+pub struct Pattern(String);
 
-impl LineagePattern {
-    /// The pattern that takes every lineage.
+impl Pattern {
+    /// The pattern that takes every name.
     pub fn any() -> Self {
-        LineagePattern("*".to_owned())
+        Pattern("*".to_owned())
     }
 
     /// Whether the name, as it is on the primary, is meant.
     pub fn matches(&self, lineage: &LineageName) -> bool {
         glob(self.0.as_bytes(), lineage.as_str().as_bytes())
     }
-}
 
-impl FromStr for LineagePattern {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let wrong = |why| {
-            Err(ValueError::new(text, why, "a lineage's name in which * stands for any text, such as \"*.example\""))
-        };
-        if text.is_empty() {
-            return wrong("is empty");
-        }
-        if text.len() > 200 {
-            return wrong("is longer than any lineage's name");
-        }
-        // None of these would ever match what their writer had in mind.
-        if text.contains(['/', '?', '[', ']', '{', '}']) || text.chars().any(char::is_control) {
-            return wrong("is not a pattern for lineages");
-        }
-        Ok(LineagePattern(text.to_owned()))
+    /// Whether this name of a certificate is meant; it has no capital letters.
+    pub fn matches_name(&self, name: &Identifier) -> bool {
+        glob(self.0.to_ascii_lowercase().as_bytes(), name.to_string().as_bytes())
     }
 }
 
-impl fmt::Display for LineagePattern {
+impl FromStr for Pattern {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong =
+            |why| Err(ValueError::new(text, why, "a name in which * stands for any text, such as \"*.example\""));
+        if text.is_empty() {
+            return wrong("is empty");
+        }
+        if text.len() > 253 {
+            return wrong("is longer than any name");
+        }
+        // None of these would ever match what their writer had in mind.
+        if text.contains(['/', '?', '[', ']', '{', '}']) || text.chars().any(char::is_control) {
+            return wrong("is not a pattern for names");
+        }
+        Ok(Pattern(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -76,7 +80,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LineagePattern, glob};
+    use super::{Pattern, glob};
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     #[test]
@@ -94,10 +98,13 @@ mod tests {
             ("**", "x", true),
         ] {
             let lineage = text.parse().unwrap();
-            assert_eq!(pattern.parse::<LineagePattern>().unwrap().matches(&lineage), fits, "{pattern} on {text}");
+            assert_eq!(pattern.parse::<Pattern>().unwrap().matches(&lineage), fits, "{pattern} on {text}");
         }
+        let name = "www.example".parse().unwrap();
+        let takes = |pattern: &str| pattern.parse::<Pattern>().unwrap().matches_name(&name);
+        assert!(takes("WWW.*") && takes("*.Example") && !takes("www"));
         for bad in ["", "a/b", "web?", "[ab]", "{a,b}", "a\0"] {
-            assert!(bad.parse::<LineagePattern>().is_err(), "{bad:?} was accepted");
+            assert!(bad.parse::<Pattern>().is_err(), "{bad:?} was accepted");
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::alert::{AlertKind, EndpointUrl, EnvName, Event, Mailbox, Severity};
-use super::pattern::LineagePattern;
+use super::pattern::Pattern;
 use super::service::{JoinedPath, ProbeTarget};
 use super::ssh_target::SshTarget;
 use super::value::{Absolute, Address, Group, Instead, KeyMode, Pairs, Span, Text};
@@ -68,7 +68,8 @@ pub(super) struct RawPeer {
     #[serde(default)]
     pub transport: Transport,
     pub receive: Option<Argv>,
-    pub lineages: Option<Vec<Text<LineagePattern>>>,
+    pub lineages: Option<Vec<Text<Pattern>>>,
+    pub challenges: Option<Vec<Text<Pattern>>>,
     pub config: Option<Spanned<Text<Absolute>>>,
 }
 
@@ -90,7 +91,7 @@ pub(super) struct RawDeploy {
     pub require: Option<Require>,
     pub canary: Option<bool>,
     pub parallel: Option<Spanned<i64>>,
-    pub lineages: Option<Vec<Text<LineagePattern>>>,
+    pub lineages: Option<Vec<Text<Pattern>>>,
     pub rename: Pairs<LineageName, LineageName>,
     pub budget: Option<Text<Span>>,
     pub missing_names: Option<MissingNames>,

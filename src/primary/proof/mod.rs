@@ -79,19 +79,23 @@ impl fmt::Display for Target {
     }
 }
 
-/// Asks every target for every challenge, as the CA would; empty means proven.
+/// Asks every target for every challenge that the CA may ask it for, and as the CA would; empty means proven.
 ///
-/// All pairs are asked in parallel, and in rounds: what failed is asked again after a short pause,
+/// All such pairs are asked in parallel, and in rounds: what failed is asked again after a short pause,
 /// since a file may take a moment to show. What is clearly wrong is final after two seconds; a
 /// refused connection or a failing server is waited for up to ten. A challenge for an address is
 /// asked at that address only, when a target has it. Redirects are followed where the CA follows
 /// them, but always at the same address.
-pub fn prove(challenges: &[Challenge], targets: &[Target], deadline: Deadline) -> Vec<Failure> {
-    prove_at(Ports::PUBLIC, challenges, targets, deadline)
+pub fn prove(
+    challenges: &[Challenge],
+    targets: &[Target],
+    may_ask: impl Fn(&Target, &Identifier) -> bool,
+    deadline: Deadline,
+) -> Vec<Failure> {
+    prove_at(Ports::PUBLIC, questions(challenges, targets, may_ask), deadline)
 }
 
-fn prove_at(ports: Ports, challenges: &[Challenge], targets: &[Target], deadline: Deadline) -> Vec<Failure> {
-    let mut open: Vec<Question> = questions(challenges, targets);
+fn prove_at(ports: Ports, mut open: Vec<Question>, deadline: Deadline) -> Vec<Failure> {
     let asker = match Asker::new(ports) {
         Ok(asker) => asker,
         Err(error) => {
@@ -156,7 +160,11 @@ impl Question<'_> {
     }
 }
 
-fn questions<'a>(challenges: &'a [Challenge], targets: &'a [Target]) -> Vec<Question<'a>> {
+fn questions<'a>(
+    challenges: &'a [Challenge],
+    targets: &'a [Target],
+    may_ask: impl Fn(&Target, &Identifier) -> bool,
+) -> Vec<Question<'a>> {
     let mut questions = Vec::new();
     for challenge in challenges {
         let is_there = |target: &Target| match challenge.name() {
@@ -164,7 +172,8 @@ fn questions<'a>(challenges: &'a [Challenge], targets: &'a [Target]) -> Vec<Ques
             Identifier::Dns(_) => false,
         };
         let owned = targets.iter().any(is_there);
-        for target in targets.iter().filter(|target| !owned || is_there(target)) {
+        let is_asked = |target: &&Target| may_ask(target, challenge.name()) && (!owned || is_there(target));
+        for target in targets.iter().filter(is_asked) {
             questions.push(Question { number: questions.len(), challenge, target, seen: None });
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use server::{Net, PATH, Seen, TOKEN, challenge, ok, page, redirect, request, right};
 
-use super::{Failure, Kind, Ports, RedirectFault, Target, prove_at, summary};
+use super::{Failure, Kind, Ports, RedirectFault, Target, prove_at, questions, summary};
 use crate::model::deadline::Deadline;
 
 /// What a person reads of one failure.
@@ -315,5 +315,8 @@ fn an_ipv6_address_is_asked_like_any_other() {
     let targets = [Target::node("web6".parse().unwrap(), "::1".parse().unwrap())];
     let challenges = [challenge("www.example"), challenge("::1")];
     let ports = Ports { http: port, https: port };
-    assert_eq!(prove_at(ports, &challenges, &targets, Deadline::after(Duration::from_secs(10))), []);
+    assert_eq!(
+        prove_at(ports, questions(&challenges, &targets, |_, _| true), Deadline::after(Duration::from_secs(10))),
+        []
+    );
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::super::{Failure, Ports, Target, prove_at};
+use super::super::{Failure, Ports, Target, prove_at, questions};
 use crate::model::challenge::Challenge;
 use crate::model::deadline::Deadline;
 
@@ -65,7 +65,7 @@ impl Net {
 
     pub(super) fn prove(&self, names: &[&str], targets: &[Target], budget: Duration) -> Vec<Failure> {
         let challenges: Vec<Challenge> = names.iter().map(|name| challenge(name)).collect();
-        prove_at(self.ports, &challenges, targets, Deadline::after(budget))
+        prove_at(self.ports, questions(&challenges, targets, |_, _| true), Deadline::after(budget))
     }
 
     /// What node 2 fails with for www.example, which the only node is.
