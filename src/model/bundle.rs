@@ -1,10 +1,11 @@
 //! A bundle: one version of a lineage, its four files checked to belong together.
 
+mod chain;
+
 use std::fmt;
 use std::num::NonZeroU32;
 
 use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::sha::Sha256;
 use openssl::x509::X509;
@@ -12,16 +13,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::certificate::{certificates, first_block, names, unix};
+use super::certificate::{certificates, first_block, names};
 use super::digest::Digest;
 use super::names::Identifier;
+use chain::{check_dates, check_order, same};
 
 /// The largest PEM file that is looked at, in bytes. Real ones have 2 to 10 kB.
 pub const FILE_AT_MOST: u64 = 128 * 1024;
 /// The most certificates a chain may have.
 const CHAIN_AT_MOST: usize = 10;
-/// How far the clocks of the CA and of a node may differ, in seconds.
-const CLOCK_TOLERANCE: i64 = 3600;
+
+/// A key with a passphrase has this in its first lines, in each of its forms.
+const ENCRYPTED: &str = "ENCRYPTED";
 
 /// The number certbot gives a version: the N of `archive/NAME/certN.pem`.
 pub type Number = NonZeroU32;
@@ -272,56 +275,19 @@ pub fn can_be_served(files: &PemFiles) -> bool {
     let Ok(leaf) = X509::from_pem(first_block(&files.fullchain).as_bytes()) else { return false };
     match private_key(&files.privkey) {
         Ok(key) => leaf.public_key().is_ok_and(|public| public.public_eq(&key)),
-        Err(_) => files.privkey.contains("ENCRYPTED") && files.privkey.contains("-----END "),
+        Err(_) => files.privkey.contains(ENCRYPTED) && files.privkey.contains("-----END "),
     }
 }
 
 fn private_key(pem: &str) -> Result<PKey<Private>, BundleError> {
+    // OpenSSL would try the empty passphrase, hashed as often as the key says: for hours.
+    if pem.contains(ENCRYPTED) {
+        return Err(BundleError::Key);
+    }
     // Without a callback OpenSSL would ask for the passphrase on the terminal.
     PKey::private_key_from_pem_callback(pem.as_bytes(), |_| Ok(0)).map_err(|_| {
         if pem.contains("-----END ") { BundleError::Key } else { BundleError::Unreadable("privkey", "private key") }
     })
-}
-
-fn check_order(fullchain: &[X509]) -> Result<(), BundleError> {
-    for (index, pair) in fullchain.windows(2).enumerate() {
-        let [child, issuer] = pair else { continue };
-        let named = child.issuer_name().to_der()? == issuer.subject_name().to_der()?;
-        if !named || !child.verify(issuer.public_key()?.as_ref())? {
-            return Err(BundleError::Order(index + 1));
-        }
-    }
-    Ok(())
-}
-
-fn same<'a>(left: &[X509], right: impl Iterator<Item = &'a X509>) -> Result<bool, ErrorStack> {
-    let fingerprint = |certificate: &X509| certificate.digest(MessageDigest::sha256()).map(|d| d.to_vec());
-    let left: Vec<_> = left.iter().map(fingerprint).collect::<Result<_, _>>()?;
-    let right: Vec<_> = right.map(fingerprint).collect::<Result<_, _>>()?;
-    Ok(left == right)
-}
-
-fn check_dates(fullchain: &[X509], now: i64) -> Result<(i64, i64), BundleError> {
-    let mut dates = Vec::new();
-    for (index, certificate) in fullchain.iter().enumerate() {
-        let (from, to) = (unix(certificate.not_before())?, unix(certificate.not_after())?);
-        if to <= now {
-            return Err(match index {
-                0 => BundleError::Expired(timestamp(to)),
-                _ => BundleError::ChainExpired(index + 1, timestamp(to)),
-            });
-        }
-        dates.push((from, to));
-    }
-    let (from, to) = dates.first().copied().ok_or(BundleError::NoChain)?;
-    if from > now + CLOCK_TOLERANCE {
-        return Err(BundleError::NotYetValid(timestamp(from)));
-    }
-    Ok((from, to))
-}
-
-fn timestamp(seconds: i64) -> jiff::Timestamp {
-    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use crate::wire::message::{LINEAGES_AT_MOST, Ownership, TreeAttributes};
 pub enum ArchiveError {
     /// Another certificate has this number here.
     #[error(
-        "{path}/{file} holds another certificate under the same number; move {path}, its live/ directory and its \
-         renewal/ file away, then resync"
+        "{path}/{file} holds another certificate under the same number; renew once more, or move {path}, its live/ directory \
+         and its renewal/ file away, then resync"
     )]
     Taken {
         /// The archive directory.

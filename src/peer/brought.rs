@@ -31,6 +31,11 @@ pub fn note(state: &Path, lineage: &LineageName, new: impl IntoIterator<Item = D
     memo::keep(state, Kind::Brought, lineage.as_str(), &serde_json::to_vec(&leafs)?)
 }
 
+/// Forgets a lineage that did not stay. The caller holds the node's lock.
+pub fn forget(state: &Path, lineage: &LineageName) -> io::Result<()> {
+    memo::remove(state, Kind::Brought, lineage.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

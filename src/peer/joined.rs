@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use openssl::x509::X509;
 use zeroize::Zeroizing;
 
 use crate::model::bundle::{FILE_AT_MOST, PemFiles};
@@ -51,6 +52,18 @@ impl Joined {
             .is_ok_and(|present| *present == content(files).as_bytes())
     }
 
+    /// The certificates of the visible file, as PEM; none where it is not there or has none.
+    pub fn certificates(&self) -> io::Result<Option<String>> {
+        let text = match bounded::read_beneath(&self.dir, Path::new(&self.name), 2 * FILE_AT_MOST) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let certificates = X509::stack_from_pem(&text).unwrap_or_default();
+        let pem: Result<Vec<_>, _> = certificates.iter().map(|certificate| certificate.to_pem()).collect();
+        Ok(String::from_utf8(pem?.concat()).ok().filter(|pem| !pem.is_empty()))
+    }
+
     /// Writes the new content beside the visible file, durable, with the visible file's owner and
     /// mode or the key's, and gives the old content a second name. Everybody never reads it: the key is in it.
     pub fn stage(&self, transaction: &TransactionId, files: &PemFiles, key: Ownership) -> io::Result<()> {
@@ -96,6 +109,17 @@ impl Joined {
             self.dir.unlink(&self.name)?;
         }
         self.dir.sync()
+    }
+
+    /// Gives what was there before a name to stay under, and says which.
+    pub fn keep(&self, transaction: &TransactionId) -> io::Result<Option<PathBuf>> {
+        let (old, backup) = (self.beside("old", transaction), self.beside("replaced", transaction));
+        if !self.dir.exists(&old)? {
+            return Ok(None);
+        }
+        self.dir.rename(old, &backup)?;
+        self.dir.sync()?;
+        Ok(Some(self.dir.path().join(backup)))
     }
 
     /// Removes what was staged or kept.

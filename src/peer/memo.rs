@@ -51,6 +51,14 @@ pub fn keep(state: &Path, kind: Kind, name: &str, content: &[u8]) -> io::Result<
     atomic::replace(&directory, name, content, &Attributes { mode: 0o600, owner: None })
 }
 
+/// Removes one record; one that is not there is done.
+pub fn remove(state: &Path, kind: Kind, name: &str) -> io::Result<()> {
+    match Dir::open(state)?.open_if_there(kind.directory())? {
+        Some(directory) => directory.unlink_if_there(name).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Takes away what killed calls left. Recovery begins with this, under the node's lock.
 pub fn tidy(state: &Path) {
     let remove = |kind: Kind| match Dir::open(state)?.open_if_there(kind.directory())? {

@@ -46,7 +46,7 @@ pub fn serve(
     output.flush()?;
     banner::read(input)?;
     let mut session = Session { node, grant, waiting: None };
-    let mut deadline = None;
+    let mut deadline: Option<Deadline> = None;
     let end = loop {
         let request = match frame::read(input) {
             Ok(request) => request,
@@ -58,6 +58,10 @@ pub fn serve(
                 break end;
             }
         };
+        // It may have lain in the buffer: what comes at the end of the time is undone, and not begun.
+        if deadline.is_some_and(Deadline::has_passed) {
+            break FrameError::Deadline;
+        }
         let reply = match (&request, deadline) {
             (Request::Hello { node: caller, version, budget_ms }, None) => {
                 let until = Deadline::after(Duration::from_millis(*budget_ms).min(BUDGET_AT_MOST));

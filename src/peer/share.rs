@@ -14,7 +14,7 @@ use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::probe::Expected;
 use crate::peer::state::{Before, Intent, State};
-use crate::peer::{missing, settled, written};
+use crate::peer::{brought, missing, settled, written};
 use crate::sys::dir::Dir;
 
 /// A primary that keeps every version, or says so with a stolen key, must not fill this disk.
@@ -62,12 +62,13 @@ impl Share {
         Ok(Share { intent: intent.clone(), trees, joined, leaf: None, notes: Vec::new() })
     }
 
-    /// Which staged path belongs over which visible one, as far as there is a visible one.
+    /// Which staged path belongs over which visible one, as far as there is a visible one. Over a link nothing can be shown:
+    /// it would appear where that leads, and its own links lead elsewhere from there.
     pub fn overlay(&self) -> Vec<(PathBuf, PathBuf)> {
         let id = &self.intent.transaction;
         let live = self.trees.iter().map(|(_, live)| (live.stage_path(id), live.path()));
         let joined = self.joined.iter().map(|(joined, _)| (joined.stage_path(id), joined.path()));
-        live.chain(joined).filter(|(_, visible)| visible.exists()).collect()
+        live.chain(joined).filter(|(_, visible)| visible.exists() && !visible.is_symlink()).collect()
     }
 
     /// Whether all that is staged can be shown in the place of something visible.
@@ -128,7 +129,14 @@ impl Share {
         if intent.before == Before::Certbot {
             settled::set(node.state(), &intent.lineage, intent.digest)?;
         }
-        Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)
+        for (joined, _) in &self.joined {
+            let is_somebodys = matches!(intent.before, Before::Nothing | Before::Foreign);
+            if let Some(backup) = if is_somebodys { joined.keep(&intent.transaction)? } else { None } {
+                self.notes.push(format!("what was there before is kept in {}", backup.display()));
+            }
+            joined.discard(&intent.transaction)?;
+        }
+        Ok(())
     }
 
     /// Removes the versions that were written here and that the primary no longer has; of very many, the oldest.
@@ -222,6 +230,10 @@ impl Share {
                     return Err(error.into());
                 }
                 _ => {}
+            }
+            // Nothing of it was ever in use here, unless a joined file says otherwise.
+            if intent.before == Before::Nothing && self.joined.iter().all(|(_, existed)| !existed) {
+                brought::forget(node.state(), &intent.lineage)?;
             }
         }
         Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::model::bundle::{Bundle, Part};
+use crate::model::certificate::Leaf;
 use crate::model::names::LineageName;
 use crate::model::outcome::Step;
 use crate::peer::archive::{Archive, ArchiveError, Lacks};
@@ -15,7 +16,7 @@ use crate::peer::live::Live;
 use crate::peer::node::Node;
 use crate::peer::share::Share;
 use crate::peer::state::{Before, Intent, JoinedFile};
-use crate::peer::written;
+use crate::peer::{brought, written};
 use crate::sys::dir::Stat;
 use crate::wire::message::{Ownership, Prepare, TreeAttributes};
 use crate::wire::transaction_id::TransactionId;
@@ -44,7 +45,10 @@ impl<'r> Candidate<'r> {
     ) -> Result<Candidate<'r>, Halt> {
         let attributes = attributes(node, request.attributes)?;
         let joined =
-            node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<Result<_, _>>()?;
+            node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<Result<Vec<_>, _>>()?;
+        if baseline.before == Before::Nothing && !request.wishes.adopt {
+            joined.iter().try_for_each(|joined| check_whose(node, request, joined))?;
+        }
         let lacks = lacks(node, request, &bundle, baseline.before)?;
         Ok(Candidate { request, bundle, attributes, joined, lacks, baseline, notes })
     }
@@ -120,6 +124,20 @@ pub fn stage<'n>(
         }
     }
     Ok(ending)
+}
+
+/// Where nothing is installed of a lineage, a file under its name is ours only if it has what was brought here once.
+fn check_whose(node: &Node, request: &Prepare, joined: &Joined) -> Result<(), Halt> {
+    let leaf = joined.certificates()?.and_then(|pem| Leaf::read(&pem).ok()).map(|leaf| leaf.digest);
+    let known = brought::leafs(node.state(), &request.lineage)?;
+    if !joined.exists()? || joined.holds(&request.files) || leaf.is_some_and(|leaf| known.contains(&leaf)) {
+        return Ok(());
+    }
+    let path = joined.path().display().to_string();
+    Err(Halt::refused(
+        Step::Tree,
+        format!("{path} was not made by certcast; 'certcast resync --adopt' takes it over and keeps a backup"),
+    ))
 }
 
 fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Result<Lacks, Halt> {

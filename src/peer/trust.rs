@@ -23,6 +23,7 @@ use crate::model::claims::Claims;
 use crate::model::names::LineageName;
 use crate::peer::archive::Archive;
 use crate::peer::halt::Halt;
+use crate::peer::joined::Joined;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::settled;
@@ -132,7 +133,12 @@ fn chain_of(node: &Node, lineage: &LineageName) -> io::Result<Option<String>> {
     let chain = read(Part::Chain)?;
     let leaf = if whole.as_deref().is_some_and(is_whole) { whole } else { read(Part::Cert)?.or(whole) };
     // Pasted by hand, its last line may have no end; and a fullchain.pem may be the leaf alone.
-    Ok(leaf.map(|leaf| leaf + "\n" + &chain.filter(|chain| is_whole(chain)).unwrap_or_default()))
+    let pasted = leaf.map(|leaf| leaf + "\n" + &chain.filter(|chain| is_whole(chain)).unwrap_or_default());
+    if pasted.is_some() {
+        return Ok(pasted);
+    }
+    let mut joined = node.joined_paths(lineage).into_iter().map(|path| Joined::open(&path)?.certificates());
+    joined.find_map(Result::transpose).transpose()
 }
 
 /// Whether no certificate of a text is torn. Somebody may keep the key in the same file.

@@ -18,6 +18,7 @@ use crate::model::names::Identifier;
 use crate::peer::ledger::{Entry, Ledger};
 use crate::peer::policy::Grant;
 use crate::sys::atomic::{self, Attributes};
+use crate::sys::bounded;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Lock;
 use crate::wire::message::{TokenFailure, Withdrawal};
@@ -28,6 +29,9 @@ const LOCK: Duration = Duration::from_secs(20);
 /// Nodes may share a webroot, over NFS: our lock keeps no other node from writing there, and what
 /// one writes takes no hour.
 const LEFTOVER: Duration = Duration::from_secs(3600);
+
+/// Longer than any.
+const VALIDATION_AT_MOST: u64 = 4096;
 
 /// This node's webroots.
 #[derive(Debug)]
@@ -86,6 +90,9 @@ impl Webroots<'_> {
         // The configuration may have changed since: what was written elsewhere would be forgotten.
         if let Some(elsewhere) = before.filter(|entry| entry.webroot != webroot) {
             remove(ledger, &elsewhere.webroot, challenge.token())?;
+        }
+        if !ledger.knows(challenge.token())? {
+            check_nobodys(&root, challenge)?;
         }
         let at = jiff::Timestamp::now().as_second();
         let (name, token) = (challenge.name().clone(), challenge.token().clone());
@@ -164,6 +171,20 @@ impl Webroots<'_> {
             Ok((_lock, ledger)) => act(&ledger),
             Err(error) => names.map(|name| TokenFailure { name: name.clone(), cause: error.to_string() }).collect(),
         }
+    }
+}
+
+/// Whether no other ACME client has this token's file. What is no file is what somebody planted.
+fn check_nobodys(root: &Dir, challenge: &Challenge) -> io::Result<()> {
+    let [well_known, acme] = WELL_KNOWN;
+    let path = Path::new(well_known).join(acme).join(challenge.token().as_str());
+    match bounded::read_beneath(root, &path, VALIDATION_AT_MOST) {
+        Ok(text) if text != challenge.validation().as_bytes() => {
+            let path = root.path().join(path);
+            let text = format!("{} is another ACME client's: it has another validation", path.display());
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+        }
+        _ => Ok(()),
     }
 }
 

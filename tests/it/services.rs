@@ -170,6 +170,44 @@ fn both_serve(lab: &Lab, bundle: &Bundle) {
 }
 
 #[test]
+fn a_joined_file_of_somebody_else_is_refused_until_adopted_and_then_kept() {
+    let lab = Lab::raise().hosts(2).up();
+    let peer = &lab["web2"];
+    let bought = lab.bundle(&[NAME]);
+    second_service(peer);
+    let path = format!("/etc/joined/{NAME}.pem");
+    let theirs = [bought.fullchain.as_slice(), &bought.privkey].concat();
+    peer.write(&path, &theirs);
+    peer.run(["nginx", "-c", "/etc/nginx/second.conf"]).ok();
+    peer.await_listener(8443);
+    lab.issue(NAME, 1, &[NAME]);
+    lab.deploy(NAME).exits(3).says("web2  www.site.test  refused at tree").says(&path).says("--adopt");
+    assert_eq!(peer.read(&path), theirs);
+    let said = lab.resync(&["--adopt"]).exits(0).stdout();
+    let kept = peer.list("/etc/joined").into_iter().find(|name| name.contains("replaced")).unwrap();
+    assert!(said.contains(&kept), "{said}");
+    assert_eq!(peer.read(&format!("/etc/joined/{kept}")), theirs);
+
+    // Where the tree is gone the file is known for what it is.
+    peer.run(["rm", "-r", "/etc/letsencrypt/live/www.site.test", "/etc/letsencrypt/archive/www.site.test"]).ok();
+    lab.issue(NAME, 2, &[NAME]);
+    lab.deploy(NAME).exits(0).silent();
+}
+
+#[test]
+fn of_a_lineage_that_did_not_stay_nothing_is_remembered() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let peer = &lab["web2"];
+    lab.issue("new.test", 1, &["new.test"]);
+    let refuses = "test ! -e /etc/letsencrypt/live/new.test && exec nginx -t";
+    peer.set("service.0.test", vec!["sh", "-c", refuses]);
+    let remembered = || peer.list("/var/lib/certcast/brought");
+    let before = remembered();
+    lab.deploy("new.test").exits(3).says("web2  new.test  rolled back");
+    assert_eq!(remembered(), before);
+}
+
+#[test]
 fn a_second_service_with_a_joined_file_goes_along_and_back_together_with_the_first() {
     let (lab, first) = Lab::serving(2, NAME);
     let peer = &lab["web2"];

@@ -108,6 +108,22 @@ fn a_hand_made_tree_is_refused_until_adopted_and_then_kept_as_a_backup() {
 }
 
 #[test]
+fn a_hand_made_tree_behind_a_link_is_adopted_wherever_the_link_leads() {
+    let lab = Lab::raise().hosts(2).up();
+    let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");
+    let by_hand = lab.bundle(&[NAME]);
+    write_by_hand(peer, "/srv/certs", &by_hand);
+    peer.mkdir("/etc/letsencrypt/live");
+    peer.run(["ln", "-s", "/srv/certs", live]).ok();
+    peer.serve(NAME, &[NAME]);
+    peer.await_served(&lab, NAME, &by_hand);
+    let new = lab.issue(NAME, 1, &[NAME]);
+    lab.resync(&["--adopt"]).exits(0);
+    peer.serves(&lab, NAME, &new);
+    assert!(peer.exists("/srv/certs/privkey.pem"), "what the link led to is nobody's to take");
+}
+
+#[test]
 fn a_failed_adoption_leaves_the_hand_made_tree_as_it_was() {
     let lab = Lab::raise().hosts(2).up();
     let (peer, live) = (&lab["web2"], "/etc/letsencrypt/live/www.site.test");

@@ -1,6 +1,7 @@
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509Builder, X509NameBuilder};
@@ -162,9 +163,11 @@ fn an_encrypted_key_is_refused_and_nobody_is_asked_for_a_passphrase() {
     let mut files = Parts::good().files();
     let key = PKey::private_key_from_pem(files.privkey.as_bytes()).unwrap();
     let cipher = openssl::symm::Cipher::aes_128_cbc();
-    let encrypted = key.private_key_to_pem_pkcs8_passphrase(cipher, b"secret").unwrap();
-    files.privkey = Zeroizing::new(String::from_utf8(encrypted).unwrap());
-    assert!(refusal(files).contains("encrypted"));
+    for passphrase in [&b"secret"[..], b""] {
+        let encrypted = key.private_key_to_pem_pkcs8_passphrase(cipher, passphrase).unwrap();
+        files.privkey = Zeroizing::new(String::from_utf8(encrypted).unwrap());
+        assert!(refusal(files.clone()).contains("encrypted"));
+    }
 }
 
 #[test]

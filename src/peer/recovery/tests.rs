@@ -40,6 +40,7 @@ enum Act {
     DiscardLiveInPart,
     DiscardLive,
     RemoveArchive,
+    KeepJoined,
     DiscardJoined,
 }
 
@@ -223,6 +224,8 @@ impl World {
             }
             Act::DiscardLive => _ = self.live().discard(&id).unwrap(),
             Act::RemoveArchive => self.archive().remove(two, &Part::ALL).unwrap(),
+            Act::KeepJoined if self.before == Before::Foreign => _ = self.joined().keep(&id).unwrap(),
+            Act::KeepJoined => {}
             Act::DiscardJoined => self.joined().discard(&id).unwrap(),
         }
     }
@@ -282,15 +285,18 @@ impl World {
             names
         };
         let (mut live, mut archive) = (all(&LineageName::to_string), all(&LineageName::to_string));
+        let mut joined = all(&|lineage| format!("{lineage}.pem"));
         if is_back {
             archive.clear();
         } else if is_foreign {
             live.extend(all(&|lineage| format!(".{lineage}.replaced-{transaction}")));
+            joined.extend(all(&|lineage| format!(".{lineage}.pem.replaced-{transaction}")));
             live.sort();
+            joined.sort();
         }
         assert_eq!(list("letsencrypt/live"), live, "{left}");
         assert_eq!(list("letsencrypt/archive"), archive, "{left}");
-        assert_eq!(list("joined"), all(&|lineage| format!("{lineage}.pem")), "{left}");
+        assert_eq!(list("joined"), joined, "{left}");
     }
 }
 
@@ -305,7 +311,7 @@ fn ways(before: Before) -> Vec<Vec<Act>> {
     let put_away =
         [Act::RemoveArchive, Act::Note(Line::Undone), Act::DiscardLiveInPart, Act::DiscardLive, Act::DiscardJoined];
     let ends: [&[Act]; 3] = [
-        &[Act::Note(Line::Confirmed), Act::DiscardLive, Act::DiscardJoined],
+        &[Act::Note(Line::Confirmed), Act::DiscardLive, Act::KeepJoined, Act::DiscardJoined],
         &[&[Act::Note(Line::Undoing), Act::UndoJoined, Act::UndoLive, Act::UndoLive], &put_away[..]].concat(),
         &[Act::Note(Line::Undoing), Act::Note(Line::Stuck), Act::UndoJoined, Act::UndoLive, Act::Note(Line::Undone)],
     ];
@@ -380,7 +386,9 @@ fn every_state_of_every_way_recovers_whole_though_the_last_record_is_lost() {
         let mut cases = 0;
         for acts in states(before) {
             let Some(last) = acts.iter().rposition(|act| matches!(act, Act::Note(_))) else { continue };
-            let is_apart = |act: &Act| matches!(act, Act::DiscardLiveInPart | Act::DiscardLive | Act::DiscardJoined);
+            let is_apart = |act: &Act| {
+                matches!(act, Act::DiscardLiveInPart | Act::DiscardLive | Act::KeepJoined | Act::DiscardJoined)
+            };
             if acts[last..].iter().any(is_apart) {
                 continue;
             }

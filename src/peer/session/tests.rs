@@ -75,6 +75,13 @@ fn no_caller_gets_more_time_than_a_conversation_has() {
 }
 
 #[test]
+fn what_lay_in_the_buffer_when_the_time_was_over_is_not_begun() {
+    let compare = json!({"verb": "compare", "lineages": ["a"]});
+    assert_eq!(conversation(0, &[], &[compare.clone(), about_it("commit")]).0, Vec::<Value>::new());
+    assert_eq!(conversation(60_000, &[], &[compare]).0.len(), 1);
+}
+
+#[test]
 fn a_lineage_that_is_not_the_callers_is_passed_over_and_its_own_are_served() {
     let prepare = prepare("b", &json!({"cert": "", "privkey": "", "chain": "", "fullchain": ""}));
     let said = answers(&["a"], &[json!({"verb": "compare", "lineages": ["a", "b"]}), prepare]);

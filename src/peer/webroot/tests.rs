@@ -137,6 +137,22 @@ fn a_planted_token_of_any_kind_neither_hangs_nor_leads_outside() {
 }
 
 #[test]
+fn another_clients_challenge_is_neither_written_over_nor_removed() {
+    let site = Site::new();
+    fs::create_dir_all(site.file().parent().unwrap()).unwrap();
+    let theirs = format!("{TOKEN}.{}", PRINT.replace('9', "8"));
+    fs::write(site.file(), &theirs).unwrap();
+    let failures = site.publish();
+    assert!(failures[0].cause.ends_with("is another ACME client's: it has another validation"), "{failures:?}");
+    assert!(site.withdraw().is_empty(), "what was not placed is no failure");
+    assert_eq!(fs::read_to_string(site.file()).unwrap(), theirs);
+    // Another node placed the same, in a webroot that they share.
+    fs::write(site.file(), challenge().validation()).unwrap();
+    assert!(site.publish().is_empty() && site.withdraw().is_empty());
+    assert!(!site.file().exists());
+}
+
+#[test]
 fn a_directory_swapped_for_a_link_in_a_loop_never_leads_outside() {
     let site = Site::new();
     assert!(site.publish().is_empty());

@@ -19,7 +19,7 @@ fn ways(before: Before) -> Vec<Vec<Step>> {
     let back = || [of_each(&[Act::UndoJoined, Act::UndoLive]), of_each(&[Act::RemoveArchive])].concat();
     let away = of_each(&[Act::DiscardLiveInPart, Act::DiscardLive, Act::DiscardJoined]);
     let ends = [
-        [note(Line::Confirmed), of_each(&[Act::DiscardLive, Act::DiscardJoined])].concat(),
+        [note(Line::Confirmed), of_each(&[Act::DiscardLive, Act::KeepJoined, Act::DiscardJoined])].concat(),
         [note(Line::Undoing), back(), note(Line::Undone), away].concat(),
         [note(Line::Undoing), note(Line::Stuck), back(), note(Line::Undone)].concat(),
     ];
