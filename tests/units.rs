@@ -44,3 +44,28 @@ fn the_units_are_as_hardened_as_the_docs_say() {
         assert!(!is_the_pages || page.contains(&row), "docs/security.md has not {unit}: {figure}");
     }
 }
+
+/// What a key of a unit holds.
+fn values(unit: &str, key: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new("examples/systemd").join(unit)).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_a_crash_left_is_recovered_before_any_service_that_certcast_knows_starts() {
+    let source = fs::read_to_string("src/model/config/service.rs").unwrap();
+    let presets: Vec<_> =
+        source.split("Preset {").filter_map(|preset| preset.trim_start().strip_prefix("name: \"")).collect();
+    assert!(presets.len() >= 5, "{presets:?}");
+    let unit = "certcast-recover.service";
+    let (before, after) = (values(unit, "Before"), values(unit, "After"));
+    for preset in presets {
+        let service = format!("{}.service", preset.split('"').next().unwrap());
+        assert!(before.contains(&service), "{service} may start before");
+        assert!(!after.contains(&service), "{service} is to have started before");
+    }
+    // Whoever starts with the machine is started in one go with it.
+    assert_eq!(values(unit, "WantedBy"), ["multi-user.target"]);
+    assert!(values(unit, "Requires").is_empty() && values(unit, "Type") == ["oneshot"], "it is waited for to its end");
+}

@@ -1,5 +1,7 @@
 //! What a sweep is made of: a place where the same program runs again and again from the same start.
 
+use std::path::PathBuf;
+
 use super::cut::{Call, Cut};
 
 /// One such place. A sweep raises several of them, which must not differ.
@@ -17,6 +19,11 @@ pub trait Bench {
     /// What the run has left.
     fn end(&self, ran: &Self::Ran) -> End;
 
+    /// What a run claims that cannot be, whatever it has left; asked after every run.
+    fn claims_wrongly(&self, _: &Run<Self::Ran>) -> Option<String> {
+        None
+    }
+
     /// Has the rest done, and says what is wrong then, in words; nothing when all is well.
     fn judge(&self, ran: &Self::Ran) -> Vec<String>;
 }
@@ -27,6 +34,8 @@ pub struct Run<R> {
     pub calls: Vec<Call>,
     /// Whether it came to where it was to be cut.
     pub is_cut: bool,
+    /// What it was not let write or sync before it made anything staged visible, if it was to fail there.
+    pub unwritten: Option<PathBuf>,
     /// For the judge.
     pub ran: R,
 }

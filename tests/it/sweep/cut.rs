@@ -72,6 +72,12 @@ const OTHERS: &[(&str, Call)] = named!(
     SYS_utimensat SYS_setpgid SYS_chdir SYS_fchdir SYS_pidfd_open SYS_writev SYS_socketpair SYS_close_range
 );
 
+/// Whether what was written is on the disk.
+pub const FSYNC: Call = Call(libc::SYS_fsync);
+/// The same of a file's content alone.
+pub const FDATASYNC: Call = Call(libc::SYS_fdatasync);
+/// Of a directory.
+pub const MKDIRAT: Call = Call(libc::SYS_mkdirat);
 /// With the flags for an exchange.
 pub const RENAMEAT2: Call = Call(libc::SYS_renameat2);
 /// What a shell does between its commands.
@@ -107,6 +113,9 @@ pub const FAILURES: Failures = Failures {
 
 /// While a crash is being recovered from.
 pub const FAILURES_AGAIN: Failures = Failures { writes: FAILURES.others, others: FAILURES.others };
+
+/// A disk that fails once to take what was written.
+pub const ONE_FAILURE: Failures = Failures { writes: &[Blow::Once(Errno::EIO)], others: &[] };
 
 /// None: only kills.
 pub const NO_FAILURES: Failures = Failures { writes: &[], others: &[] };

@@ -69,6 +69,12 @@ impl Tally {
         self.faults.extend(other.faults);
     }
 
+    /// The same, unless so little was cut that it shows nothing.
+    pub fn meant(self, scenario: &str) -> Tally {
+        assert!(self.cases > self.missed, "{scenario}: {self}");
+        self
+    }
+
     /// Said at once, for the whole sweep takes long.
     #[expect(clippy::print_stderr, reason = "the harness shows it for failed tests, and when asked")]
     fn fault(&mut self, fault: String) {
@@ -208,12 +214,13 @@ impl Shared<'_> {
         }
         let phase = end.phase.filter(|_| run.is_cut && cut.blow == Blow::Kill && crash.is_none());
         let left = phase.clone().map(|phase| (phase, cut.clone()));
+        let mut faults: Vec<_> = bench.claims_wrongly(&run).into_iter().collect();
         if is_new {
-            let faults = bench.judge(&run.ran);
-            if !faults.is_empty() {
-                let phase = phase.map(|phase| format!(" ({phase})")).unwrap_or_default();
-                self.tally().fault(format!("{}: {job}{phase}: {}", self.plan.name, faults.join("; ")));
-            }
+            faults.extend(bench.judge(&run.ran));
+        }
+        if !faults.is_empty() {
+            let phase = phase.map(|phase| format!(" ({phase})")).unwrap_or_default();
+            self.tally().fault(format!("{}: {job}{phase}: {}", self.plan.name, faults.join("; ")));
         }
         Done { calls: Vec::new(), left }
     }

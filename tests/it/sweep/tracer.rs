@@ -5,6 +5,8 @@
 //! are started are not followed. Calls and their results are read and written in the registers of an `x86_64`.
 
 use std::collections::HashMap;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -13,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::cut::{Blow, Call, Cut, WRITE, WRITE_ELSEWHERE};
+use super::cut::{Blow, Call, Cut, FDATASYNC, FSYNC, MKDIRAT, RENAMEAT, RENAMEAT2, WRITE, WRITE_ELSEWHERE};
 
 /// The kernel's number for a stop at the entry of a call, of a thread that has one.
 const ENTRY: u8 = libc::PTRACE_SYSCALL_INFO_ENTRY;
@@ -25,6 +27,8 @@ pub struct Rules {
     pub never: Option<(Call, Errno)>,
     /// The one call that is cut.
     pub cut: Option<Cut>,
+    /// What is cut is not done and said to be, as to a program that does not look.
+    pub is_blind: bool,
 }
 
 /// What was seen of a program.
@@ -34,6 +38,8 @@ pub struct Followed {
     pub calls: Vec<Call>,
     /// Whether it came to the call that was to be cut.
     pub is_cut: bool,
+    /// What it was not let write or sync, if that was before it renamed anything staged.
+    pub unwritten: Option<PathBuf>,
 }
 
 /// Follows a program from its next `execve` to its end. `go` is called when it is held, and makes it go on. To be called in
@@ -46,19 +52,27 @@ pub fn follow(program: Pid, rules: &Rules, go: impl FnOnce()) -> Followed {
     ptrace::seize(program, options).unwrap();
     ptrace::interrupt(program).unwrap();
     go();
-    let mut tracer = Tracer { program, rules, begun: false, counts: HashMap::new(), followed: Followed::default() };
-    let mut failing = HashMap::new();
+    let mut tracer = Tracer {
+        program,
+        rules,
+        begun: false,
+        counts: HashMap::new(),
+        is_switched: false,
+        made: None,
+        followed: Followed::default(),
+    };
+    let mut answers = HashMap::new();
     loop {
         match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
             Err(Errno::EINTR) => {}
             Err(Errno::ECHILD) => return tracer.followed,
             Err(error) => panic!("cannot wait for {program}: {error}"),
             Ok(WaitStatus::PtraceSyscall(thread)) => {
-                if let Some(errno) = failing.remove(&thread) {
-                    unless_dead(fail(thread, errno));
+                if let Some(answer) = answers.remove(&thread) {
+                    unless_dead(tell(thread, answer));
                 } else if is_entry(thread) {
-                    let refused = tracer.entered(thread);
-                    failing.extend(refused.map(|errno| (thread, errno)));
+                    let answer = tracer.entered(thread);
+                    answers.extend(answer.map(|answer| (thread, answer)));
                 }
                 unless_dead(ptrace::syscall(thread, None));
             }
@@ -77,12 +91,15 @@ struct Tracer<'r> {
     rules: &'r Rules,
     begun: bool,
     counts: HashMap<Call, usize>,
+    is_switched: bool,
+    /// The directory that was made last, until the one it is in is synced.
+    made: Option<PathBuf>,
     followed: Followed,
 }
 
 impl Tracer<'_> {
-    /// What the call of a thread that is about to make it is to fail with, if it is.
-    fn entered(&mut self, thread: Pid) -> Option<Errno> {
+    /// What a thread is told of the call that it is about to make, if that is not to be made.
+    fn entered(&mut self, thread: Pid) -> Option<i64> {
         let mut registers = alive(ptrace::getregs(thread))?;
         if !self.begun {
             return None;
@@ -92,6 +109,11 @@ impl Tracer<'_> {
             call => call,
         };
         self.followed.calls.push(call);
+        self.is_switched |= [RENAMEAT, RENAMEAT2].contains(&call) && text(thread, registers.rsi).contains(".stage-");
+        if call == MKDIRAT {
+            self.made = opened(thread, registers.rdi).map(|parent| parent.join(text(thread, registers.rsi)));
+        }
+        let written = [WRITE, FSYNC, FDATASYNC].contains(&call).then(|| self.written(thread, registers.rdi));
         let count = self.counts.entry(call).or_default();
         *count += 1;
         let cut = self.rules.cut.as_ref().filter(|cut| cut.call == call);
@@ -101,35 +123,58 @@ impl Tracer<'_> {
             _ => None,
         });
         self.followed.is_cut |= blow.is_some();
-        let errno = match blow {
+        let answer = match blow {
             Some(Blow::Kill) => {
                 // What is held at the entry of a call does not make it any more.
                 unless_dead(kill(self.program, Signal::SIGKILL));
                 return None;
             }
-            Some(Blow::Once(errno) | Blow::FromNowOn(errno)) => errno,
-            None => self.rules.never.filter(|(never, _)| *never == call)?.1,
+            Some(Blow::Once(errno) | Blow::FromNowOn(errno)) => {
+                if let Some(written) = written.filter(|_| !self.is_switched) {
+                    self.followed.unwritten.get_or_insert(written);
+                }
+                if self.rules.is_blind { 0 } else { -i64::from(errno as i32) }
+            }
+            None => -i64::from(self.rules.never.filter(|(never, _)| *never == call)?.1 as i32),
         };
         // No call has this number: the kernel makes none.
         registers.orig_rax = u64::MAX;
         alive(ptrace::setregs(thread, registers))?;
-        Some(errno)
+        Some(answer)
+    }
+
+    /// What a call brings onto the disk: a file, or a directory for the sake of the one that was made in it.
+    fn written(&mut self, thread: Pid, descriptor: u64) -> PathBuf {
+        let path = opened(thread, descriptor).unwrap_or_default();
+        self.made.take_if(|made| made.parent() == Some(&path)).unwrap_or(path)
     }
 }
 
 /// No disk has pipes and the like.
 fn is_on_disk(thread: Pid, descriptor: u64) -> bool {
-    let open = std::fs::read_link(format!("/proc/{thread}/fd/{descriptor}"));
-    open.is_ok_and(|path| path.is_absolute() && !path.starts_with("/dev"))
+    opened(thread, descriptor).is_some_and(|path| path.is_absolute() && !path.starts_with("/dev"))
+}
+
+fn opened(thread: Pid, descriptor: u64) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).ok()
+}
+
+/// What a thread's pointer points to, as far as a file name can go.
+fn text(thread: Pid, at: u64) -> String {
+    let mut bytes = [0; 255];
+    let memory = std::fs::File::open(format!("/proc/{thread}/mem"));
+    let length = memory.and_then(|memory| memory.read_at(&mut bytes, at)).unwrap_or_default();
+    let end = bytes.iter().take(length).position(|byte| *byte == 0).unwrap_or(length);
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 fn is_entry(thread: Pid) -> bool {
     alive(ptrace::syscall_info(thread)).is_some_and(|info| info.op == ENTRY)
 }
 
-fn fail(thread: Pid, errno: Errno) -> nix::Result<()> {
+fn tell(thread: Pid, answer: i64) -> nix::Result<()> {
     let mut registers = ptrace::getregs(thread)?;
-    registers.rax = (-i64::from(errno as i32)).cast_unsigned();
+    registers.rax = answer.cast_unsigned();
     ptrace::setregs(thread, registers)
 }
 

@@ -61,7 +61,7 @@ fn the_call_that_is_named_is_the_one_that_is_cut() {
     let shell = |blow: Option<Blow>| {
         let cut = blow.map(|blow| Cut { call: WRITE, nth: 2, blow, at: 0 });
         let command = host.command([HELD, "sh", "-c", "echo a; echo b; echo c; /bin/echo d"]);
-        let (finished, followed) = run(host, command, &Rules { never: None, cut });
+        let (finished, followed) = run(host, command, &Rules { cut, ..Rules::default() });
         assert_eq!(followed.is_cut, blow.is_some());
         (finished.stdout(), finished.status.signal(), followed.calls.iter().filter(|call| **call == WRITE).count())
     };

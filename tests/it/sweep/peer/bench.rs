@@ -250,11 +250,11 @@ impl Peer {
         let never = self.scenario.no_exchange.then_some((RENAMEAT2, Errno::EINVAL));
         let ready = |command: Command| command.args(words).input(input);
         let run = if is_followed || never.is_some() {
-            let rules = Rules { never, cut: cut.cloned() };
+            let rules = Rules { never, cut: cut.cloned(), is_blind: self.scenario.blind };
             let (ran, seen) = victim::run(self.host(), ready(self.host().command([HELD])), &rules);
-            Run { calls: seen.calls, is_cut: seen.is_cut, ran }
+            Run { calls: seen.calls, is_cut: seen.is_cut, unwritten: seen.unwritten, ran }
         } else {
-            Run { calls: Vec::new(), is_cut: false, ran: ready(self.host().command(["env"])).run() }
+            Run { calls: Vec::new(), is_cut: false, unwritten: None, ran: ready(self.host().command(["env"])).run() }
         };
         until("what it started has ended", || {
             let words: &[&str] = if self.scenario.reload_fails {
@@ -334,6 +334,15 @@ impl Bench for Peer {
         let phase = records.next_back().map(str::to_owned).filter(|_| !self.scenario.no_journal);
         let is_moving = phase.as_ref().is_some_and(|phase| ["switching", "undoing"].contains(&phase.as_str()));
         End { key: hasher.finish(), is_moving, phase }
+    }
+
+    /// What did not come onto the disk before the switch is nothing to switch to.
+    fn claims_wrongly(&self, run: &Run<Finished>) -> Option<String> {
+        // What is noted of leafs for messages alone holds no certificate up.
+        let unwritten = run.unwritten.as_ref().filter(|path| !path.starts_with(format!("{STATE}/brought")))?;
+        let is_applied = |told: &Told| matches!(told.outcome, Outcome::Applied { .. });
+        let applied = self.told(&run.ran).iter().any(is_applied);
+        applied.then(|| format!("it said applied, and {} may not be on the disk", unwritten.display()))
     }
 
     fn judge(&self, ran: &Finished) -> Vec<String> {

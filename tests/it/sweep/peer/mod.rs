@@ -8,9 +8,11 @@ mod verdict;
 use std::sync::OnceLock;
 
 use bench::{Peer, Victim};
-use scenario::{RENEWAL, SCENARIOS, Scenario};
+use scenario::{JOINED, RENEWAL, SCENARIOS, Scenario};
 
-use super::cut::{Call, FAILURES, FAILURES_AGAIN, NO_FAILURES, RENAMEAT, RENAMEAT2, WAIT4};
+use super::cut::{
+    Call, FAILURES, FAILURES_AGAIN, FSYNC, Failures, NO_FAILURES, ONE_FAILURE, RENAMEAT, RENAMEAT2, WAIT4,
+};
 use super::tally::{Plan, Size, Tally, sweep};
 
 /// All scenarios.
@@ -35,9 +37,14 @@ fn run(plan: &Plan, scenario: &Scenario, victim: Victim) -> Tally {
 
 /// The tests of the test: what is broken on purpose is killed at a few calls.
 fn broken(name: &str, scenario: Scenario, victim: Victim, only: &'static [Call]) -> Tally {
+    cut_at(name, scenario, victim, only, &NO_FAILURES)
+}
+
+/// Every one of a few calls is killed, and fails.
+fn cut_at(name: &str, scenario: Scenario, victim: Victim, only: &'static [Call], failures: &'static Failures) -> Tally {
     let never = scenario.no_exchange.then_some(RENAMEAT2);
     let size = Size { every: 1, silent: 1, benches: 2 };
-    let plan = Plan { name: name.to_owned(), never, only, failures: &NO_FAILURES, failures_again: &NO_FAILURES, size };
+    let plan = Plan { name: name.to_owned(), never, only, failures, failures_again: &NO_FAILURES, size };
     run(&plan, &scenario, victim)
 }
 
@@ -65,4 +72,20 @@ fn the_sweep_catches_a_receiver_without_exchange_and_journal() {
     let scenario = Scenario { no_exchange: true, no_journal: true, ..RENEWAL };
     let tally = broken("without exchange and journal", scenario, Victim::Receive, &[RENAMEAT]);
     assert!(faults(&tally, "the links show") > 1, "{tally}");
+}
+
+/// Whatever it leaves looks well: only its own word tells it from one that has looked.
+#[test]
+fn the_sweep_catches_a_receiver_that_takes_a_failed_sync_for_done() {
+    let scenario = Scenario { blind: true, ..RENEWAL };
+    let tally = cut_at("blind to failures", scenario, Victim::Receive, &[FSYNC], &ONE_FAILURE);
+    assert!(faults(&tally, "may not be on the disk") > 5, "{tally}");
+    assert_eq!(faults(&tally, "may not be on the disk"), tally.faults.len(), "{tally}");
+}
+
+#[test]
+fn a_receiver_takes_no_failed_sync_for_done() {
+    let tally = cut_at("syncs that fail", JOINED, Victim::Receive, &[FSYNC], &ONE_FAILURE);
+    assert!(tally.cases > 40, "{tally}");
+    assert!(tally.faults.is_empty(), "{tally}");
 }

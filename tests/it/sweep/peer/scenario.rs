@@ -24,6 +24,8 @@ pub struct Scenario {
     pub together: bool,
     /// The journal is gone after a crash: as if the program wrote none. Nothing to be proven so, but that the sweep sees it.
     pub no_journal: bool,
+    /// The program does not look at how its calls end. Nothing to be proven so either.
+    pub blind: bool,
 }
 
 /// From version 1 to 2.
@@ -38,6 +40,7 @@ pub const RENEWAL: Scenario = Scenario {
     second: false,
     together: false,
     no_journal: false,
+    blind: false,
 };
 /// Nothing was there before.
 pub const FIRST: Scenario = Scenario { name: "first issue", first: true, ..RENEWAL };

@@ -133,10 +133,10 @@ impl Bench for Primary {
     }
 
     fn run(&self, _: Option<&Cut>, cut: Option<&Cut>) -> Run<Finished> {
-        let rules = Rules { never: None, cut: cut.cloned() };
+        let rules = Rules { cut: cut.cloned(), ..Rules::default() };
         let (ran, seen) = victim::run(self.primary(), self.command(), &rules);
         self.rest();
-        Run { calls: seen.calls, is_cut: seen.is_cut, ran }
+        Run { calls: seen.calls, is_cut: seen.is_cut, unwritten: seen.unwritten, ran }
     }
 
     fn end(&self, ran: &Finished) -> End {
