@@ -279,6 +279,7 @@ fn a_power_cut_at_any_moment_of_any_transaction_and_of_its_recovery_leaves_a_pee
         for looks in [PLAIN, Looks { another_syncs: true, every: 1 }] {
             let bench = Bench::raise(story);
             let (moments, _) = bench.moments(looks, true);
+            assert!(moments.len() > 5, "{story:?}, {looks:?}: {} moments", moments.len());
             let (mut again, before) = (0, faults.len());
             for (index, moment) in moments.iter().enumerate() {
                 faults.extend(bench.faults(moment));

@@ -67,12 +67,13 @@ fn every_kill_and_every_failing_call_leaves_every_node_whole() {
         benches: number("CERTCAST_SWEEP_BENCHES", 2 * CORES),
     };
     let mut sum = Tally::default();
-    for (_, cut) in peer::scenarios().filter(|(name, _)| is_wanted(name)) {
-        sum.add(cut(size));
+    for (name, cut) in peer::scenarios().filter(|(name, _)| is_wanted(name)) {
+        sum.add(cut(size).meant(name));
     }
-    for (_, cut) in primary::scenarios().filter(|(name, _)| is_wanted(name)) {
-        sum.add(cut(size));
+    for (name, cut) in primary::scenarios().filter(|(name, _)| is_wanted(name)) {
+        sum.add(cut(size).meant(name));
     }
+    assert!(sum.cases > 0, "no scenario is called so");
     eprintln!("sweep: {sum}\n{} cases, {} unsafe", sum.cases, sum.faults.len());
     assert!(sum.faults.is_empty(), "unsafe end states");
 }
