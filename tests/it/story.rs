@@ -48,8 +48,9 @@ fn all_serve_the_newest(lab: &Lab, lineage: &str, name: &str) {
 pub fn no_token_is_left(lab: &Lab) {
     for host in lab.hosts() {
         assert_eq!(host.tokens(), Vec::<String>::new(), "{}", host.name());
-        let remembered = ["runs", "owed/web1", "owed/web2", "owed/web3", "challenges"];
-        for directory in remembered.map(|directory| format!("/var/lib/certcast/{directory}")) {
+        let owed = lab.hosts().iter().map(|node| format!("owed/{}", node.name()));
+        for remembered in owed.chain(["runs".to_owned(), "challenges".to_owned()]) {
+            let directory = format!("/var/lib/certcast/{remembered}");
             assert_eq!(host.list(&directory), Vec::<String>::new(), "{}:{directory}", host.name());
         }
     }
