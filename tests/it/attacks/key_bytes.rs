@@ -11,6 +11,20 @@ const JOINED: &str = "/etc/joined/www.site.test.pem";
 const LOG: &str = "/var/log/certcast.log";
 const BEGUN: &str = "/run/begun";
 const JOURNAL: &str = "/var/log/journal";
+/// All that the alerts' program was given.
+const TOLD: &str = "/var/log/told";
+/// A program that hears everything, and a webhook for which everything waits: nobody listens there.
+const ALERTS: &str = r#"
+[[alert]]
+to = "exec"
+argv = ["/root/tell"]
+min_severity = "info"
+
+[[alert]]
+to = "webhook"
+url = "http://127.0.0.1:9/hook"
+min_severity = "info"
+"#;
 
 /// A line of the key's PEM that no other file has.
 fn mark(bundle: &Bundle) -> String {
@@ -75,6 +89,9 @@ fn key_bytes_are_in_private_files_only_on_both_sides_and_in_no_word_that_is_said
         host.write(BEGUN, "");
     }
     let _journals = [primary, peer].map(keep_a_journal);
+    primary.write("/root/tell", format!("#!/bin/sh\necho \"$*\" >>{TOLD}\nexec cat >>{TOLD}\n"));
+    primary.chmod("/root/tell", 0o755);
+    primary.configure(&format!("{}{ALERTS}", primary.configuration()));
     peer.mkdir("/etc/joined");
     peer.set("service.0.joined", "/etc/joined/{lineage}.pem");
     let own = ["/usr/local/bin/certcast", "--log", LOG];
@@ -126,6 +143,13 @@ fn key_bytes_are_in_private_files_only_on_both_sides_and_in_no_word_that_is_said
     said += &lab.resync(&["--json", "--peer", "web2"]).to_string();
     said += &primary.text(LOG);
     said += &peer.sshd_log();
+    let (told, spool) = (primary.text(TOLD), primary.tree("/var/lib/certcast/alerts"));
+    let waits = spool.into_iter().filter(|entry| entry.path.to_string_lossy().ends_with(".queue"));
+    let waits: String = waits.map(|entry| String::from_utf8(entry.content.unwrap()).unwrap()).collect();
+    for words in [&told, &waits] {
+        assert!(["applied", "rolled-back", "lineage-unfit"].iter().all(|event| words.contains(event)), "{words}");
+        said += words;
+    }
     for (host, word) in [(primary, "privkey"), (peer, "rolled back")] {
         let journal = String::from_utf8_lossy(&host.read(JOURNAL)).into_owned();
         assert!(journal.contains(word), "{}: {journal}", host.name());
