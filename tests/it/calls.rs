@@ -19,6 +19,11 @@ fn orphaned(lab: &Lab, certbot: Command) {
     assert!(!lab.primary().processes("certcast ").is_empty());
 }
 
+fn has_open(pid: Pid, file: &str) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|entry| entry.path().read_link().ok()).any(|path| path.ends_with(file))
+}
+
 fn no_hook_is_left(lab: &Lab) {
     until("the orphan ends too", || lab.primary().processes("certcast ").is_empty());
 }
@@ -32,12 +37,9 @@ fn an_orphaned_deploy_beside_a_new_one_keeps_the_newest() {
     orphaned(&lab, lab.primary().hooks().call("deploy", &[LINEAGE]).command());
     let newest = lab.issue(NAME, 3, &[NAME]);
     let second = lab.deploying(NAME).spawn();
-    let has_lock_open = |pid: &Pid| {
-        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        open.filter_map(|entry| entry.path().read_link().ok()).any(|path| path.ends_with("delivery.lock"))
-    };
     until("the second waits for the first", || {
-        lab.primary().processes("certcast deploy").iter().filter(|pid| has_lock_open(pid)).count() == 2
+        let deploys = lab.primary().processes("certcast deploy");
+        deploys.iter().filter(|pid| has_open(**pid, "delivery.lock")).count() == 2
     });
     open_gate(peer);
     second.wait().ok().silent();
@@ -65,6 +67,8 @@ fn an_orphaned_auth_beside_a_new_run_of_certbot_is_cleaned_up_after() {
 
     orphaned(&lab, lab.primary().hooks().auth(&[NAME]).command());
     let second = lab.primary().hooks().auth(&[other]).command().spawn();
+    until("the second is under way beside the first", || lab.primary().tokens().contains(&token(other)));
+    assert!(!peer.processes("/root/receiver").is_empty(), "the first is waited for no more");
     open_gate(peer);
     second.wait().ok().silent();
     no_hook_is_left(&lab);
