@@ -273,3 +273,28 @@ fn a_peer_known_by_the_name_of_its_sshd_is_proven_where_dns_has_that_name() {
     let line = lines(&auth().exits(1), 1).remove(0);
     assert!(line.contains("web2 (192.0.2.2 and 2001:db8::2) refuses the connection"), "{line}");
 }
+
+#[test]
+fn a_name_with_a_webroot_of_its_own_is_published_proven_and_removed_there() {
+    let shop = "shop.test";
+    let lab = three_servers(&[NAME, shop]);
+    let peer = &lab["web2"];
+    peer.mkdir("/srv/shop");
+    peer.write(CONF, format!("server {{ listen 80; listen [::]:80; server_name {shop}; root /srv/shop; }}\n"));
+    peer.reload_nginx();
+    let line = lines(&lab.primary().hooks().auth(&[NAME, shop]).run().exits(1), 1).remove(0);
+    assert!(line.contains("web2 (") && line.contains(" answers 404 for http://shop.test/"), "{line}");
+
+    let own = "[node]\nwebroots = { \"shop.test\" = \"/srv/shop\" }\n";
+    peer.configure(&peer.configuration().replacen("[node]\n", own, 1));
+    let run = lab.primary().hooks().auth(&[NAME, shop]);
+    let run = run.then("touch /published; while [ ! -e /go ]; do sleep 0.02; done");
+    let run = run.cleanup(&[NAME, shop]).command().spawn();
+    until("everything is published", || lab.primary().exists("/published"));
+    let there = || peer.list("/srv/shop/.well-known/acme-challenge");
+    assert_eq!((there(), peer.tokens()), (vec![token(shop)], vec![token(NAME)]));
+    lab.primary().write("/go", "");
+    run.wait().ok().silent();
+    assert!(there().is_empty());
+    everything_is_gone(&lab);
+}

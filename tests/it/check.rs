@@ -103,3 +103,26 @@ fn prometheus_tools_take_the_metrics_and_a_real_node_exporter_shows_them() {
         (both("certcast_last_success_timestamp_seconds"), both("certcast_pending_since_timestamp_seconds"));
     assert!(is_recent(success.0) && success.1.is_none() && pending.0.is_none() && is_recent(pending.1), "{shown}");
 }
+
+#[test]
+fn lineages_that_are_asked_for_are_looked_at_alone() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let primary = lab.primary();
+    let other = "other.test";
+    lab.issue(other, 1, &[other]);
+    let ask = |words: &[&str]| primary.command(["certcast"]).args(words).run();
+    // The peer has not got the other one.
+    assert_eq!(ask(&["status", NAME]).exits(0).stdout().matches("in line").count(), 2);
+    let said = ask(&["status", other]).exits(1);
+    assert!(!said.stdout().contains(NAME) && said.stdout().contains("web2  other.test"), "{said}");
+    let said = ask(&["status", "--json", other, NAME]).exits(3);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&said.stdout()).unwrap();
+    assert_eq!(rows.len(), 4, "{said}");
+    ask(&["check", NAME]).exits(0).says("CERTCAST OK");
+    let said = ask(&["check", other]).fails();
+    assert!(said.stdout().contains("web2 other.test") && !said.stdout().contains(NAME), "{said}");
+    for verb in ["status", "check"] {
+        let said = ask(&[verb, "gone.test"]).fails();
+        assert!(said.to_string().contains("there is no lineage gone.test"), "{said}");
+    }
+}

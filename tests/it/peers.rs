@@ -255,3 +255,31 @@ fn a_peer_that_is_removed_has_nothing_of_ours_but_its_certificates() {
     assert!(!primary.configuration().contains("[[peer]]"));
     primary.run(["certcast", "resync"]).exits(0);
 }
+
+#[test]
+fn a_server_whose_sshd_listens_on_another_port_is_added_and_reached_there() {
+    let lab = strangers();
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    let bundle = lab.issue(NAME, 1, &[NAME]);
+    peer.restart_sshd_with("Port 2222");
+    peer.await_listener(2222);
+    let key = fingerprint(peer);
+    let add = || primary.run(["certcast", "peer", "add", "root@192.0.2.2:2222", "--host-key", &key]);
+    let said = add().exits(0);
+    for words in
+        ["pinned its host key SHA256:", "web2  answers through its restricted key", "web2  www.site.test  applied"]
+    {
+        assert!(said.stdout().contains(words), "{words}: {said}");
+    }
+    assert!(primary.configuration().contains("ssh = \"root@192.0.2.2:2222\""), "{}", primary.configuration());
+    assert!(primary.text("/etc/certcast/known_hosts").starts_with("[192.0.2.2]:2222 "));
+    peer.serve(NAME, &[NAME]);
+    peer.await_served(&lab, NAME, &bundle);
+    let before = (files(peer), files(primary));
+    add().exits(0).says("everything is in line");
+    assert!(before == (files(peer), files(primary)), "the second time changed something");
+    assert_eq!(lab.resync(&[]).exits(0).stdout(), "everything is in line\n");
+    primary.run(["certcast", "peer", "upgrade"]).exits(0).says("web2  has this program already");
+    let log = peer.sshd_log();
+    assert!(log.contains(" on 192.0.2.2 port 2222") && !log.contains(" on 192.0.2.2 port 22 "), "{log}");
+}
