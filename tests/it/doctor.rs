@@ -219,7 +219,10 @@ fn another_release_another_clock_and_a_key_for_challenges_only() {
     peer.authorize_only(&lab.identity(), Grant::Forced("/root/receiver"));
     let said = doctor(&lab).exits(1).stdout();
     let own = env!("CARGO_PKG_VERSION");
-    assert!(said.contains("web2: warning: its clock is 3600 seconds behind the primary's\n"), "{said}");
+    let behind = said.split("web2: warning: its clock is ").nth(1).and_then(|rest| rest.split_once(' ')).unwrap();
+    // The answer may be on its way for some seconds.
+    assert!((3600..=3620).contains(&behind.0.parse().unwrap()), "{said}");
+    assert!(behind.1.starts_with("seconds behind the primary's\n"), "{said}");
     let older = format!("web2: warning: it has certcast 0.0.9, and the primary {own}\n");
     let upgrade = "do:  on the primary: certcast peer upgrade web2\n";
     assert!(said.contains(&older) && said.contains(upgrade), "{said}");

@@ -105,16 +105,16 @@ fn ssh_lets_the_right_key_in_and_is_counted() {
 #[test]
 fn a_pulled_cable_is_silence() {
     let lab = Lab::raise().hosts(2).up();
-    let try_it = || {
-        let connect = ["timeout", "1", "bash", "-c", "exec 3<>/dev/tcp/192.0.2.2/22 && head -c 4 <&3"];
+    let try_for = |seconds: &str| {
+        let connect = ["timeout", seconds, "bash", "-c", "exec 3<>/dev/tcp/192.0.2.2/22 && head -c 4 <&3"];
         lab["web1"].run(connect)
     };
-    assert_eq!(try_it().ok().stdout(), "SSH-");
+    assert_eq!(try_for("30").ok().stdout(), "SSH-");
     lab["web2"].unplug();
     // The code of timeout(1): no refusal, no "no route".
-    try_it().exits(124);
+    try_for("1").exits(124);
     lab["web2"].plug();
-    until("web2 answers again", || try_it().status.success());
+    until("web2 answers again", || try_for("1").status.success());
 }
 
 #[test]
@@ -123,11 +123,13 @@ fn a_stopped_daemon_accepts_and_says_nothing() {
     let host = &lab["web1"];
     let master = host.processes("sshd: /usr/sbin/sshd");
     assert_eq!(master.len(), 1);
-    let banner = || lab.visitor(["timeout", "1", "bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/22 && head -c 4 <&3"]).run();
+    let banner = |seconds: &str| {
+        lab.visitor(["timeout", seconds, "bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/22 && head -c 4 <&3"]).run()
+    };
     host.signal(master[0], Signal::SIGSTOP);
-    banner().exits(124);
+    banner("1").exits(124);
     host.signal(master[0], Signal::SIGCONT);
-    assert_eq!(banner().ok().stdout(), "SSH-");
+    assert_eq!(banner("30").ok().stdout(), "SSH-");
 }
 
 #[test]

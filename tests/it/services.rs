@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use certcast::model::outcome::Outcome;
+use nix::sys::signal::Signal;
 
 use crate::lab::{Bundle, Host, Lab, told, until};
 
@@ -89,14 +90,22 @@ fn a_reload_that_takes_its_time_with_two_thousand_sites_is_waited_for() {
     let reloads = peer.nginx_reloads();
     // On a busy machine each of nginx's looks at so many sites takes its seconds.
     lab.primary().set("deploy.budget", "170s");
+    // Its workers serve; the signal waits until it is let go on.
+    let master = peer.nginx_master();
+    peer.signal(master, Signal::SIGSTOP);
     let mut deploy = lab.deploying(NAME).deadline(Duration::from_secs(180)).spawn();
     until("the baseline is known", || peer.exists(JOURNAL));
     let link = format!("{LIVE}/{NAME}/cert.pem");
     until("it is tried and switched", || peer.target(&link).ends_with("cert2.pem"));
-    until("nginx is told", || peer.nginx_reloads() > reloads);
+    until("nginx is told", || {
+        let status = std::fs::read_to_string(format!("/proc/{master}/status")).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap().trim();
+        u64::from_str_radix(pending, 16).unwrap() & (1 << (Signal::SIGHUP as u32 - 1)) != 0
+    });
     // Still the old one, and the peer goes on looking.
     peer.serves(&lab, NAME, &old);
     assert!(deploy.is_running());
+    peer.signal(master, Signal::SIGCONT);
     deploy.wait().exits(0).silent();
     peer.serves(&lab, NAME, &new);
     assert_eq!(peer.nginx_reloads(), reloads + 1, "nothing was rolled back on the way");

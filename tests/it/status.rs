@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::lab::{Finished, Host, Lab, Running, Validity, until};
@@ -211,8 +212,20 @@ const SILENT: &str = "import socket, time\nheld = []\nfor port in range(5000, 51
                   s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    s.bind(('127.0.0.1', port))\n    s.listen(64)\n    \
                   held.append(s)\nprint('up', flush=True)\ntime.sleep(600)\n";
 
+const SILENT_PORTS: std::ops::Range<u16> = 5000..5100;
+
 fn silent_places() -> Vec<String> {
-    (5000..5100).map(|port| format!("127.0.0.1:{port}")).collect()
+    SILENT_PORTS.map(|port| format!("127.0.0.1:{port}")).collect()
+}
+
+/// Whether there is a connection to one of them where this process is.
+fn asks_the_silent(pid: Pid) -> bool {
+    let sockets = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    // The columns: number, local address:port in hex, remote, state (01 is ESTABLISHED).
+    sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|columns| {
+        let port = columns[2].rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
+        columns[3] == "01" && port.is_some_and(|port| SILENT_PORTS.contains(&port))
+    })
 }
 
 #[test]
@@ -254,8 +267,9 @@ fn a_rollout_under_way_holds_no_status_up_and_no_status_a_rollout() {
     let config = lab["web2"].configuration();
     lab["web2"].set("service.0.probe", silent_places());
     let mut waiting = lab.primary().spawn(["certcast", "status"]);
-    until("it is asked", || !lab["web2"].processes("certcast receive").is_empty());
-    std::thread::sleep(Duration::from_millis(500));
+    until("it waits for the slow service", || {
+        lab["web2"].processes("certcast receive").into_iter().any(asks_the_silent)
+    });
     lab["web2"].configure(&config);
     let new = lab.issue(NAME, 2, &[NAME]);
     lab.deploy(NAME).ok();
