@@ -79,8 +79,9 @@ mod tests {
 
     /// Another process that holds the lock until it is killed, as soon as this returns.
     fn holder(path: &Path) -> Child {
-        let mut child = Command::new("flock")
-            .args(["--no-fork", path.to_str().unwrap(), "sh", "-c", "echo held; exec sleep 600"])
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "flock", "--no-fork", path.to_str().unwrap()])
+            .args(["sh", "-c", "echo held; exec sleep 600"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -75,8 +75,9 @@ impl Sshd {
             wish.options.join("\n")
         );
         fs::write(dir.path().join("sshd_config"), config).unwrap();
-        let mut child = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
+        // Whatever ends the test ends it too; its sessions end with the connections.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "/usr/sbin/sshd", "-D", "-e", "-f"])
             .arg(dir.path().join("sshd_config"))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

@@ -9,8 +9,9 @@ fn argv(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
 }
 
+/// It ends with whatever ends the test.
 fn sleeper() -> Child {
-    Command::new("sleep").arg("300").spawn().unwrap()
+    Command::new("setpriv").args(["--pdeathsig", "KILL", "sleep", "300"]).spawn().unwrap()
 }
 
 #[test]
