@@ -8,6 +8,7 @@ pub mod cli_ini;
 pub mod conversation;
 pub mod coverage;
 pub mod delivery;
+pub mod detour;
 pub mod dns;
 pub mod examination;
 pub mod fleet;

@@ -10,6 +10,7 @@ use crate::model::deadline::Deadline;
 use crate::model::names::{Identifier, NodeName};
 use crate::primary::challenge::Runs;
 use crate::primary::coverage;
+use crate::primary::detour;
 use crate::primary::dns::{self, DnsError};
 use crate::primary::fleet::{Fleet, Member};
 use crate::primary::proof::{self, Role, Target};
@@ -50,6 +51,7 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     if config.challenge.check_dns {
         complaints.extend(check_dns(config, &fleet, &names, &records, &mut warnings));
     }
+    let whole = fleet.clone();
     if fleet.own.addresses_are_guessed {
         let listed: Vec<IpAddr> = records.iter().flatten().flatten().copied().collect();
         fleet.own.addresses = reached(&fleet.own.addresses, &listed);
@@ -80,7 +82,11 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
         Role::Node(node) => fleet.all().any(|member| member.name == *node && member.answers_for(name)),
         Role::Front => true,
     };
-    complaints.extend(proof::summary(&proof::prove(challenges, &asked, may_ask, deadline)));
+    let proof = proof::prove(challenges, &asked, may_ask, deadline);
+    complaints.extend(proof::summary(&proof.failures));
+    if config.challenge.check_dns {
+        complaints.extend(detour::check(config, &whole, &names, &proof.detours, deadline, &mut warnings));
+    }
     let with_names = |target: Target| {
         let its = names.iter().filter(|name| may_ask(&target, name)).cloned().collect();
         (target, its)

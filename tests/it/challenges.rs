@@ -193,6 +193,28 @@ fn dns_must_name_the_nodes_and_nobody_else() {
 }
 
 #[test]
+fn a_redirect_leads_to_no_stranger_although_the_nodes_know_that_host_too() {
+    let lab = three_servers(&["site.test"]);
+    let redirect = format!(
+        "server {{ listen 80; listen [::]:80; server_name site.test; return 301 http://{NAME}$request_uri; }}\n"
+    );
+    for host in lab.hosts() {
+        host.write(CONF, &redirect);
+        host.reload_nginx();
+    }
+    let auth = || lab.primary().hooks().auth(&["site.test"]).run();
+    lab.point_both(NAME, &["web1", "web2"]);
+    auth().ok().silent();
+    lab.dns().set(NAME, &["192.0.2.99".parse().unwrap()]);
+    let line = lines(&auth().exits(1), 1).remove(0);
+    let said = "the challenge for site.test is redirected to www.site.test, which DNS lists at 192.0.2.99, where no node gets it";
+    assert!(line.contains(said), "{line}");
+    lab.dns().set(NAME, &[]);
+    let line = lines(&auth().exits(1), 1).remove(0);
+    assert!(line.contains("is redirected elsewhere: DNS knows no www.site.test"), "{line}");
+}
+
+#[test]
 fn a_front_is_no_stranger_and_must_serve_the_challenge_too() {
     let lab = Lab::raise().hosts(3).up();
     // web3 is the front: a proxy before web1 and web2, and no node.

@@ -1,6 +1,6 @@
 //! One question: what does this very address answer for this challenge, asked as the CA asks?
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -59,11 +59,13 @@ pub(super) struct Asker {
     ports: Ports,
     plain: Client,
     tls: Mutex<HashMap<IpAddr, Client>>,
+    /// The names that were answered for by another host, with that host.
+    detours: Mutex<BTreeSet<(Identifier, Identifier)>>,
 }
 
 impl Asker {
     pub(super) fn new(ports: Ports) -> Result<Self, reqwest::Error> {
-        Ok(Asker { ports, plain: builder().build()?, tls: Mutex::default() })
+        Ok(Asker { ports, plain: builder().build()?, tls: Mutex::default(), detours: Mutex::default() })
     }
 
     /// Whether `address` serves the challenge. With `fresh`, over a connection of its own.
@@ -80,7 +82,10 @@ impl Asker {
         let mut trail = vec![first];
         loop {
             match self.visit(&trail, challenge, address, fresh, deadline) {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.note_detours(challenge.name(), &trail);
+                    return Ok(());
+                }
                 Ok(Some(next)) => trail.push(next),
                 Err(kind) => {
                     let redirected_to = trail.get(1..).and_then(<[Url]>::last).map(Url::to_string);
@@ -88,6 +93,17 @@ impl Asker {
                 }
             }
         }
+    }
+
+    /// What was seen of redirects to other hosts.
+    pub(super) fn detours(self) -> BTreeSet<(Identifier, Identifier)> {
+        self.detours.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_detours(&self, name: &Identifier, trail: &[Url]) {
+        let hosts = trail.iter().skip(1).filter_map(|page| page.domain()?.parse().ok());
+        let mut detours = self.detours.lock().unwrap_or_else(PoisonError::into_inner);
+        detours.extend(hosts.filter(|host| host != name).map(|host| (name.clone(), host)));
     }
 
     /// Asks for the last page of the trail; the next page when it redirects, none when it is right.

@@ -10,7 +10,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +79,17 @@ impl fmt::Display for Target {
     }
 }
 
-/// Asks every target for every challenge that the CA may ask it for, and as the CA would; empty means proven.
+/// What came of asking.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// Empty means proven, as far as the targets go.
+    pub failures: Vec<Failure>,
+    /// Names whose challenge a target redirected to another host, with that host. It was asked at the same address; the CA
+    /// asks wherever DNS has that host.
+    pub detours: BTreeSet<(Identifier, Identifier)>,
+}
+
+/// Asks every target for every challenge that the CA may ask it for, and as the CA would.
 ///
 /// All such pairs are asked in parallel, and in rounds: what failed is asked again after a short pause,
 /// since a file may take a moment to show. What is clearly wrong is final after two seconds; a
@@ -91,16 +101,17 @@ pub fn prove(
     targets: &[Target],
     may_ask: impl Fn(&Target, &Identifier) -> bool,
     deadline: Deadline,
-) -> Vec<Failure> {
+) -> Proof {
     prove_at(Ports::PUBLIC, questions(challenges, targets, may_ask), deadline)
 }
 
-fn prove_at(ports: Ports, mut open: Vec<Question>, deadline: Deadline) -> Vec<Failure> {
+fn prove_at(ports: Ports, mut open: Vec<Question>, deadline: Deadline) -> Proof {
     let asker = match Asker::new(ports) {
         Ok(asker) => asker,
         Err(error) => {
             let kind = Kind::NotAsked(escaped(&error.to_string()));
-            return open.iter().map(|q| q.failed(Fault { kind: kind.clone(), redirected_to: None })).collect();
+            let failed = |question: &Question| question.failed(Fault { kind: kind.clone(), redirected_to: None });
+            return Proof { failures: open.iter().map(failed).collect(), ..Proof::default() };
         }
     };
     let patience = deadline.at_most(PATIENCE);
@@ -125,7 +136,7 @@ fn prove_at(ports: Ports, mut open: Vec<Question>, deadline: Deadline) -> Vec<Fa
         open = again;
     }
     failures.sort_by_key(|(number, _)| *number);
-    failures.into_iter().map(|(_, failure)| failure).collect()
+    Proof { failures: failures.into_iter().map(|(_, failure)| failure).collect(), detours: asker.detours() }
 }
 
 /// One challenge at one target.

@@ -3,6 +3,8 @@
 use reqwest::Url;
 use thiserror::Error;
 
+use crate::model::names::Identifier;
+
 /// How many redirects Boulder follows for one validation.
 const MOST: usize = 10;
 /// Boulder refuses longer targets.
@@ -26,6 +28,9 @@ pub enum RedirectFault {
     /// An address where a name is due.
     #[error("the CA follows to host names only, not to addresses")]
     Address,
+    /// `localhost`, `_` and their like.
+    #[error("the CA follows to names of the public DNS only")]
+    Name,
     /// A page seen before.
     #[error("it leads in a circle")]
     Loop,
@@ -60,8 +65,10 @@ pub fn follow(trail: &[Url], status: u16, location: Option<&[u8]>) -> Result<Url
     if !matches!(to.port_or_known_default(), Some(80 | 443)) {
         return refuse(RedirectFault::Port);
     }
-    if to.domain().is_none() {
-        return refuse(RedirectFault::Address);
+    match to.domain() {
+        None => return refuse(RedirectFault::Address),
+        Some(domain) if !is_public(domain) => return refuse(RedirectFault::Name),
+        Some(_) => {}
     }
     // What a browser would keep to itself or send as a password is not sent to anyone.
     to.set_fragment(None);
@@ -76,6 +83,11 @@ pub fn follow(trail: &[Url], status: u16, location: Option<&[u8]>) -> Result<Url
         return refuse(RedirectFault::TooMany);
     }
     Ok(to)
+}
+
+/// Boulder wants a name below a top-level domain, without a final dot.
+fn is_public(domain: &str) -> bool {
+    domain.contains('.') && domain.parse::<Identifier>().is_ok()
 }
 
 #[cfg(test)]
@@ -109,6 +121,9 @@ mod tests {
             (302, "http://192.0.2.9/x", RedirectFault::Address),
             (302, "http://[2001:db8::9]/x", RedirectFault::Address),
             (302, "http://3221225993/x", RedirectFault::Address),
+            (301, "https://_/x", RedirectFault::Name),
+            (301, "http://localhost/x", RedirectFault::Name),
+            (301, "http://www.example./x", RedirectFault::Name),
             (302, "http://www.example:8080/x", RedirectFault::Port),
             (302, "ftp://www.example/x", RedirectFault::Scheme),
             (302, "", RedirectFault::Location),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::super::{Failure, Ports, Target, prove_at, questions};
+use super::super::{Failure, Ports, Proof, Target, prove_at, questions};
 use crate::model::challenge::Challenge;
 use crate::model::deadline::Deadline;
 
@@ -64,6 +64,10 @@ impl Net {
     }
 
     pub(super) fn prove(&self, names: &[&str], targets: &[Target], budget: Duration) -> Vec<Failure> {
+        self.proof(names, targets, budget).failures
+    }
+
+    pub(super) fn proof(&self, names: &[&str], targets: &[Target], budget: Duration) -> Proof {
         let challenges: Vec<Challenge> = names.iter().map(|name| challenge(name)).collect();
         prove_at(self.ports, questions(&challenges, targets, |_, _| true), Deadline::after(budget))
     }
