@@ -15,7 +15,7 @@ pub struct Coverage {
     pub unknown: Vec<IpAddr>,
     /// Addresses in DNS of nodes that do not get the name's challenges. The CA may ask them: an error.
     pub unasked: Vec<(NodeName, IpAddr)>,
-    /// Nodes that no record names. The CA will not ask them: a warning.
+    /// Nodes that no record names. The CA will not ask them: a warning. An address is one node's only.
     pub absent: Vec<NodeName>,
 }
 
@@ -41,11 +41,11 @@ pub fn coverage(
             Some(_) => {}
         }
     }
-    let behind_a_front = !records.is_disjoint(&fronts);
+    let needs_no_record = !records.is_disjoint(&fronts) || matches!(name, Identifier::Ip(_));
     let absent = nodes
         .iter()
         .filter(|(_, addresses, answers)| {
-            *answers && !behind_a_front && !records.iter().any(|record| has(addresses, record))
+            *answers && !needs_no_record && !records.iter().any(|record| has(addresses, record))
         })
         .map(|(node, ..)| node.clone())
         .collect();
@@ -148,6 +148,14 @@ mod tests {
         let warnings = warnings(&[found.clone(), found]);
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].starts_with("DNS lists none of web2's addresses for www.example and www.example:"));
+    }
+
+    #[test]
+    fn an_address_is_one_nodes_and_no_other_misses_it() {
+        let nodes: Vec<(NodeName, Vec<IpAddr>, bool)> = ["192.0.2.1", "192.0.2.2"]
+            .map(|address| (format!("web{}", &address[8..]).parse().unwrap(), addresses(&[address]), true))
+            .into();
+        assert!(coverage(&"192.0.2.2".parse().unwrap(), &addresses(&["192.0.2.2"]), &nodes, &[]).is_complete());
     }
 
     #[test]

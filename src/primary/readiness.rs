@@ -13,7 +13,7 @@ use crate::primary::coverage;
 use crate::primary::detour;
 use crate::primary::dns::{self, DnsError};
 use crate::primary::fleet::{Fleet, Member};
-use crate::primary::proof::{self, Role, Target};
+use crate::primary::proof::{self, Target};
 use crate::primary::publication::{self, Answer};
 use crate::primary::targets;
 
@@ -70,7 +70,9 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     // Proving takes its time where an answer is missing: pointless for a node that has no challenge.
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
-    let asked = targets::targets(config, &fleet, &names, &failed, &mut warnings);
+    let mut asked = targets::targets(config, &fleet, &names, &failed, &mut warnings);
+    let may_ask = |target: &Target, name: &Identifier| targets::may_ask(config, &fleet, target, name);
+    asked.retain(|target| names.iter().any(|name| may_ask(target, name)));
     if asked.is_empty() && !targets::all_are_known(&fleet, &names, &failed) && complaints.is_empty() {
         complaints.push(
             "nobody was asked for the challenge, so nothing is proven; set node.addresses, and \
@@ -78,10 +80,6 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
                 .into(),
         );
     }
-    let may_ask = |target: &Target, name: &Identifier| match &target.role {
-        Role::Node(node) => fleet.all().any(|member| member.name == *node && member.answers_for(name)),
-        Role::Front => true,
-    };
     let proof = proof::prove(challenges, &asked, may_ask, deadline);
     complaints.extend(proof::summary(&proof.failures));
     if config.challenge.check_dns {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::model::config::Config;
 use crate::model::names::{Identifier, NodeName};
 use crate::primary::fleet::{Fleet, Member};
-use crate::primary::proof::Target;
+use crate::primary::proof::{Role, Target};
 
 /// The places to ask for one of the names at least; none of nodes that failed before. What is not asked where the public asks is a warning each
 /// time: the proof says less then.
@@ -19,14 +19,34 @@ pub fn targets(
     let published = asked(fleet, names).filter(|member| !failed.contains(&&member.name));
     let nodes = published.flat_map(|member| member.addresses.iter().map(|&ip| Target::node(member.name.clone(), ip)));
     let public: Vec<Target> = nodes.chain(config.challenge.fronts.iter().map(|&ip| Target::front(ip))).collect();
-    let all: Vec<IpAddr> =
-        fleet.all().flat_map(|member| &member.addresses).chain(&config.challenge.fronts).copied().collect();
     for address in config.challenge.prove_at.keys() {
-        if !all.iter().any(|other| other.to_canonical() == *address) {
+        if !self::public(config, fleet).any(|other| other.to_canonical() == *address) {
             warnings.push(format!("challenge.prove_at has {address}, which is no node's address and no front"));
         }
     }
     public.into_iter().filter_map(|target| reachable(config, target, warnings)).collect()
+}
+
+/// Whether the CA may ask this place for the name. For an address it asks there only, and nowhere else where that is one
+/// of ours: also when it is not asked here, or its node has failed before.
+pub fn may_ask(config: &Config, fleet: &Fleet, target: &Target, name: &Identifier) -> bool {
+    let is_its_place = match name {
+        Identifier::Dns(_) => true,
+        Identifier::Ip(address) => {
+            let is_it = |other: &IpAddr| other.to_canonical() == address.to_canonical();
+            is_it(&target.public) || !public(config, fleet).any(|other| is_it(&other))
+        }
+    };
+    is_its_place
+        && match &target.role {
+            Role::Node(node) => fleet.all().any(|member| member.name == *node && member.answers_for(name)),
+            Role::Front => true,
+        }
+}
+
+/// Every address at which the public reaches a node or front.
+fn public<'a>(config: &'a Config, fleet: &'a Fleet) -> impl Iterator<Item = IpAddr> + 'a {
+    fleet.all().flat_map(|member| &member.addresses).chain(&config.challenge.fronts).copied()
 }
 
 /// Nodes that get the challenge of one of the names at least.
@@ -62,6 +82,33 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn for_an_address_only_the_place_that_has_it_is_asked_wherever_that_is_asked_instead() {
+        // Where the places are at which the challenge for an address is asked.
+        let asked = |prove_at: &str, name: &str, failed: &[&NodeName]| -> Vec<String> {
+            let text = format!(
+                "[node]\nname = \"web1\"\nwebroot = \"/var/www/html\"\naddresses = [\"192.0.2.1\"]\n\
+                 [[peer]]\nname = \"web2\"\nssh = \"root@192.0.2.2\"\naddresses = [\"192.0.2.2\"]\n\
+                 [challenge]\nfronts = [\"192.0.2.9\"]\nprove_at = {{ {prove_at} }}\n"
+            );
+            let path = Path::new("test.toml");
+            let config = Config::parse(&text, path).unwrap();
+            let fleet = Fleet::of(&config, path).unwrap();
+            let name: Identifier = name.parse().unwrap();
+            let all = targets(&config, &fleet, std::slice::from_ref(&name), failed, &mut Vec::new());
+            let its = all.iter().filter(|target| may_ask(&config, &fleet, target, &name));
+            its.map(|target| target.address.to_string()).collect()
+        };
+        assert_eq!(asked("", "192.0.2.2", &[]), ["192.0.2.2"]);
+        assert_eq!(asked("", "::ffff:192.0.2.2", &[]), ["192.0.2.2"]);
+        assert_eq!(asked("", "192.0.2.9", &[]), ["192.0.2.9"]);
+        assert_eq!(asked("", "198.51.100.7", &[]).len(), 3, "nobody's (NAT) must be served by all");
+        assert_eq!(asked("\"192.0.2.2\" = \"10.9.0.2\"", "192.0.2.2", &[]), ["10.9.0.2"]);
+        assert_eq!(asked("\"192.0.2.2\" = \"10.9.0.2\"", "www.example", &[]).len(), 3);
+        assert!(asked("\"192.0.2.2\" = \"nowhere\"", "192.0.2.2", &[]).is_empty());
+        assert!(asked("", "192.0.2.2", &[&"web2".parse().unwrap()]).is_empty());
+    }
 
     #[test]
     fn one_address_that_is_not_to_be_proven_speaks_for_no_other() {

@@ -28,6 +28,20 @@ fn every_address_is_named_that_serves_the_names_and_nothing_stays() {
 }
 
 #[test]
+fn an_address_is_asked_of_the_server_that_has_it_and_of_no_other() {
+    let lab = three_servers(&[NAME]);
+    let said = lab.primary().run(["certcast", "rehearse", NAME, "192.0.2.2"]).exits(0);
+    let lines: Vec<_> = said.stdout().lines().map(str::to_owned).collect();
+    let its = |line: &&String| line.ends_with(" and 192.0.2.2");
+    assert_eq!(
+        lines.iter().filter(its).collect::<Vec<_>>(),
+        [&format!("web2 (192.0.2.2)  serves {NAME} and 192.0.2.2")]
+    );
+    assert_eq!((lines.len(), said.stderr()), (6, String::new()));
+    nothing_is_left(&lab);
+}
+
+#[test]
 fn what_is_wrong_is_said_as_auth_says_it_and_nothing_stays() {
     let lab = three_servers(&[NAME]);
     lab["web2"].set("node.webroot", "/srv");

@@ -153,12 +153,12 @@ impl Asker {
     }
 
     /// The page's URL as the client needs it to reach the address: its host for http is the
-    /// address itself, for https the name, which the pinned client takes there.
+    /// address itself, for https the name, which the pinned client takes there. In place of an address there is no name to keep.
     fn target(&self, page: &Url, address: IpAddr) -> Result<Url, Kind> {
         let unfit = || Kind::NotAsked("the URL cannot be asked".to_owned());
         let mut target = page.clone();
         let port = self.ports.of(page);
-        if page.scheme() != "https" {
+        if page.scheme() != "https" || page.domain().is_none() {
             target.set_ip_host(address).map_err(|()| unfit())?;
         }
         target.set_port(Some(port)).map_err(|()| unfit())?;

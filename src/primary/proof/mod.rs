@@ -54,19 +54,26 @@ pub enum Role {
 pub struct Target {
     /// Whose it is.
     pub role: Role,
-    /// The address.
+    /// Where it is asked.
     pub address: IpAddr,
+    /// Where the public asks, and the CA: the same, but for `challenge.prove_at`.
+    pub public: IpAddr,
 }
 
 impl Target {
     /// A node's address.
     pub fn node(name: NodeName, address: IpAddr) -> Self {
-        Target { role: Role::Node(name), address: address.to_canonical() }
+        Target::at(Role::Node(name), address)
     }
 
     /// A front's address.
     pub fn front(address: IpAddr) -> Self {
-        Target { role: Role::Front, address: address.to_canonical() }
+        Target::at(Role::Front, address)
+    }
+
+    fn at(role: Role, address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Target { role, address, public: address }
     }
 }
 
@@ -93,9 +100,8 @@ pub struct Proof {
 ///
 /// All such pairs are asked in parallel, and in rounds: what failed is asked again after a short pause,
 /// since a file may take a moment to show. What is clearly wrong is final after two seconds; a
-/// refused connection or a failing server is waited for up to ten. A challenge for an address is
-/// asked at that address only, when a target has it. Redirects are followed where the CA follows
-/// them, but always at the same address.
+/// refused connection or a failing server is waited for up to ten. Redirects are followed where the
+/// CA follows them, but always at the same address.
 pub fn prove(
     challenges: &[Challenge],
     targets: &[Target],
@@ -150,7 +156,7 @@ struct Question<'a> {
 
 impl Question<'_> {
     fn ask(&self, asker: &Asker, round: usize, deadline: Deadline) -> Result<(), Fault> {
-        let address = self.target.address.to_canonical();
+        let address = self.target.address;
         match self.target.role {
             Role::Node(_) => asker.ask(self.challenge, address, false, deadline),
             // After a failure the front is asked more often, lest luck hides one server of several.
@@ -178,13 +184,7 @@ fn questions<'a>(
 ) -> Vec<Question<'a>> {
     let mut questions = Vec::new();
     for challenge in challenges {
-        let is_there = |target: &Target| match challenge.name() {
-            Identifier::Ip(address) => target.address.to_canonical() == address.to_canonical(),
-            Identifier::Dns(_) => false,
-        };
-        let owned = targets.iter().any(is_there);
-        let is_asked = |target: &&Target| may_ask(target, challenge.name()) && (!owned || is_there(target));
-        for target in targets.iter().filter(is_asked) {
+        for target in targets.iter().filter(|target| may_ask(target, challenge.name())) {
             questions.push(Question { number: questions.len(), challenge, target, seen: None });
         }
     }

@@ -25,8 +25,8 @@ pub enum RedirectFault {
     /// Anything but 80 and 443.
     #[error("the CA follows to ports 80 and 443 only")]
     Port,
-    /// An address where a name is due.
-    #[error("the CA follows to host names only, not to addresses")]
+    /// An address, which the CA asks although it may be anybody's.
+    #[error("it leads to an address that is not the challenge's own")]
     Address,
     /// `localhost`, `_` and their like.
     #[error("the CA follows to names of the public DNS only")]
@@ -66,6 +66,8 @@ pub fn follow(trail: &[Url], status: u16, location: Option<&[u8]>) -> Result<Url
         return refuse(RedirectFault::Port);
     }
     match to.domain() {
+        // What a certificate for an address is validated by is asked for there.
+        None if trail.first().is_some_and(|first| first.host() == to.host()) => {}
         None => return refuse(RedirectFault::Address),
         Some(domain) if !is_public(domain) => return refuse(RedirectFault::Name),
         Some(_) => {}
@@ -116,7 +118,17 @@ mod tests {
     }
 
     #[test]
-    fn redirects_the_ca_refuses_say_why() {
+    fn of_addresses_only_the_challenges_own_is_followed_to() {
+        for own in ["192.0.2.9", "[2001:db8::9]"] {
+            let trail = [Url::parse(&format!("http://{own}/.well-known/acme-challenge/t")).unwrap()];
+            let to = |host: &str| follow(&trail, 301, Some(format!("https://{host}/x").as_bytes()));
+            assert_eq!(to(own).map(String::from), Ok(format!("https://{own}/x")));
+            assert_eq!(to("192.0.2.8").map_err(|(_, why)| why), Err(RedirectFault::Address));
+        }
+    }
+
+    #[test]
+    fn redirects_that_cannot_be_followed_say_why() {
         for (status, location, why) in [
             (302, "http://192.0.2.9/x", RedirectFault::Address),
             (302, "http://[2001:db8::9]/x", RedirectFault::Address),
