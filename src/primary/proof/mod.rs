@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a front is asked, over a new connection each time: it has several servers behind it.
 const FRONT_ASKED: usize = 4;
 
+/// How often an address that never answers is waited for in one round.
+const SLOW_AT_MOST: usize = 3;
+
 /// What an address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -240,16 +243,43 @@ fn ask_all<'a>(
     questions.into_iter().zip(faults).filter_map(|(question, fault)| Some((question, fault?))).collect()
 }
 
-/// The addresses that took no connection in this round.
+/// The addresses that took no connection in this round, and those that took several and answered none.
 ///
-/// Each costs seconds to find out, so it is found out once a round and not once a name.
+/// Each costs seconds to find out, so it is found out once or a few times a round and not once a name.
 #[derive(Default)]
-struct Silent(Mutex<HashMap<IpAddr, Kind>>);
+struct Silent(Mutex<HashMap<IpAddr, Heard>>);
+
+/// What came from an address in this round.
+#[derive(Default)]
+struct Heard {
+    has_answered: bool,
+    slow: usize,
+    unreachable: Option<Kind>,
+}
+
+impl Heard {
+    /// Why it need not be asked again.
+    fn silence(&self) -> Option<Kind> {
+        let hangs = !self.has_answered && self.slow >= SLOW_AT_MOST;
+        self.unreachable.clone().or(hangs.then_some(Kind::Slow))
+    }
+
+    fn hear(&mut self, answer: &Result<(), Fault>) {
+        match answer {
+            Err(Fault { kind: kind @ (Kind::NoConnection | Kind::Unreachable(_)), redirected_to: None }) => {
+                self.unreachable = Some(kind.clone());
+            }
+            Err(Fault { kind: Kind::Slow, redirected_to: None }) => self.slow += 1,
+            Err(Fault { kind: Kind::NotAsked(_), .. }) => {}
+            _ => self.has_answered = true,
+        }
+    }
+}
 
 impl Silent {
     fn or_ask(&self, question: &Question, asker: &Asker, round: usize, deadline: Deadline) -> Result<(), Fault> {
         let address = question.target.address;
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&address).cloned();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&address).and_then(Heard::silence);
         if let Some(kind) = known {
             return Err(Fault { kind, redirected_to: None });
         }
@@ -257,9 +287,7 @@ impl Silent {
             return Err(Fault { kind: Kind::NotAsked("the time ran out".to_owned()), redirected_to: None });
         }
         let answer = question.ask(asker, round, deadline);
-        if let Err(Fault { kind: kind @ (Kind::NoConnection | Kind::Unreachable(_)), redirected_to: None }) = &answer {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(address, kind.clone());
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(address).or_default().hear(&answer);
         answer
     }
 }

@@ -227,6 +227,23 @@ fn who_hangs_costs_no_more_than_the_deadline() {
 }
 
 #[test]
+fn a_server_that_hangs_for_all_names_leaves_time_to_ask_the_others() {
+    let net = Net::new();
+    net.talk(2, |_, _, stream| {
+        let _ = BufReader::new(stream).lines().next();
+        false
+    });
+    let right_one = net.serve(3, |_, _| ok(&right()));
+    let names: Vec<String> = (0..100).map(|n| format!("n{n}.example")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let failures = net.prove(&names, &[net.node(2), net.node(3)], Duration::from_secs(15));
+    assert_eq!(right_one.requests().len(), 100);
+    assert_eq!(failures.len(), 100);
+    let is_its = |failure: &&Failure| failure.kind == Kind::Slow && failure.target == net.node(2);
+    assert_eq!(failures.iter().find(|failure| !is_its(failure)), None);
+}
+
+#[test]
 fn a_dripping_body_is_bounded_in_total_and_not_from_byte_to_byte() {
     let net = Net::new();
     net.talk(2, |_, _, stream| {
