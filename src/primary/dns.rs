@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +24,10 @@ use crate::model::names::Identifier;
 use crate::model::some_of::{SomeOf, grouped};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where systemd-resolved answers, by `/etc/hosts` and for this machine's own name too.
+const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+/// Whom it asks itself.
+const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
 /// No resolver's configuration is longer.
 const RESOLV_CONF_BYTES: u64 = 64 * 1024;
 /// How many names are looked up at once; resolvers drop what comes in larger bursts.
@@ -99,9 +104,20 @@ fn own(name: &Identifier) -> Option<Vec<IpAddr>> {
 }
 
 fn system_servers() -> Result<(ResolverConfig, ResolverOpts), DnsError> {
+    servers_behind(Path::new(RESOLV_CONF), Path::new(BEHIND_STUB))
+}
+
+/// Those of the first file; if that is the stub only, those of the second one, where it has any.
+fn servers_behind(resolv_conf: &Path, behind_stub: &Path) -> Result<(ResolverConfig, ResolverOpts), DnsError> {
+    let found = servers(resolv_conf)?;
+    let is_stub = found.0.name_servers().iter().all(|server| server.ip == STUB);
+    Ok(if is_stub { servers(behind_stub).unwrap_or(found) } else { found })
+}
+
+fn servers(resolv_conf: &Path) -> Result<(ResolverConfig, ResolverOpts), DnsError> {
     let unreadable = |error: io::Error| DnsError::Config(error.to_string());
     let mut text = Vec::new();
-    File::open(RESOLV_CONF).and_then(|file| file.take(RESOLV_CONF_BYTES).read_to_end(&mut text)).map_err(unreadable)?;
+    File::open(resolv_conf).and_then(|file| file.take(RESOLV_CONF_BYTES).read_to_end(&mut text)).map_err(unreadable)?;
     parse_resolv_conf(text).map_err(|error| DnsError::Config(escaped(&error.to_string())))
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 
-use super::{DnsError, lookup_at};
+use super::{DnsError, lookup_at, servers_behind};
 use crate::model::deadline::Deadline;
 use crate::model::names::Identifier;
 
@@ -139,6 +139,25 @@ fn servfail_of_one_family_is_not_taken_for_no_records() {
     let found = ask_one(address, "www.example");
     assert!(matches!(&found, Err(DnsError::Failed(_, _, code)) if code.contains("Server Failure")), "{found:?}");
     assert!(found.is_err_and(|error| !error.is_definite()));
+}
+
+#[test]
+fn behind_the_stub_of_systemd_resolved_those_are_asked_that_it_asks() {
+    let home = tempfile::tempdir().unwrap();
+    let (given, behind) = (home.path().join("given"), home.path().join("behind"));
+    let asked = |text: &str| -> Vec<String> {
+        std::fs::write(&given, text).unwrap();
+        let (servers, _) = servers_behind(&given, &behind).unwrap();
+        servers.name_servers().iter().map(|server| server.ip.to_string()).collect()
+    };
+    let stub = "nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n";
+    assert_eq!(asked(stub), ["127.0.0.53"], "no such file");
+    std::fs::write(&behind, "# no DNS servers known\n").unwrap();
+    assert_eq!(asked(stub), ["127.0.0.53"]);
+    std::fs::write(&behind, "nameserver 192.0.2.53\nnameserver 2001:db8::53\n").unwrap();
+    assert_eq!(asked(stub), ["192.0.2.53", "2001:db8::53"]);
+    assert_eq!(asked("nameserver 127.0.0.53\nnameserver 192.0.2.1\n"), ["127.0.0.53", "192.0.2.1"]);
+    assert_eq!(asked("nameserver 127.0.0.1\n"), ["127.0.0.1"]);
 }
 
 /// In a mount namespace of its own, where `/etc/hosts` says something else than DNS.
