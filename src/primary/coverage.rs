@@ -52,13 +52,15 @@ pub fn coverage(
     Coverage { name: name.clone(), unknown, unasked, absent }
 }
 
-/// A line for each address that is nobody's, however many names it is listed for.
-pub fn errors(all: &[Coverage]) -> Vec<String> {
+/// A line for each address that is nobody's, however many names it is listed for; it may be this machine's where none of those
+/// that this one is known by is listed.
+pub fn errors(all: &[Coverage], may_be_own: bool) -> Vec<String> {
+    let own = if may_be_own { " (or to node.addresses, if it is this server's own)" } else { "" };
     let listed = grouped(all.iter().flat_map(|one| one.unknown.iter().map(|address| (*address, &one.name))));
     let line = |(address, names): &(IpAddr, Vec<&Identifier>)| {
         format!(
             "DNS lists {address} for {}, which is no node: the CA may ask it; add it to a [[peer]]'s addresses \
-             or to challenge.fronts, or remove the record",
+             or to challenge.fronts{own}, or remove the record",
             SomeOf(names)
         )
     };
@@ -123,18 +125,23 @@ mod tests {
     fn an_address_that_is_nobodys_is_named_once() {
         let found = against_two_nodes(&["192.0.2.1", "192.0.2.2", "192.0.2.9", "::ffff:192.0.2.9"], &[]);
         assert_eq!(
-            errors(std::slice::from_ref(&found)),
+            errors(std::slice::from_ref(&found), false),
             ["DNS lists 192.0.2.9 for www.example, which is no node: the CA may ask it; add it to a [[peer]]'s \
               addresses or to challenge.fronts, or remove the record"]
         );
         assert!(warnings(std::slice::from_ref(&found)).is_empty());
+        let said = errors(&[found], true).remove(0);
+        assert!(
+            said.contains("challenge.fronts (or to node.addresses, if it is this server's own), or remove"),
+            "{said}"
+        );
     }
 
     #[test]
     fn a_node_that_gets_no_challenge_needs_no_record_and_must_have_none() {
         let found = against_two_nodes(&["192.0.2.1", "192.0.2.2", "192.0.2.3"], &[]);
         assert_eq!(
-            errors(std::slice::from_ref(&found)),
+            errors(std::slice::from_ref(&found), false),
             ["DNS lists 192.0.2.3 for www.example, and mail gets no challenge for it: the CA may ask it; correct \
               'challenges' in its [[peer]], or remove the record"]
         );
@@ -144,7 +151,7 @@ mod tests {
     #[test]
     fn a_node_without_a_record_is_a_warning() {
         let found = against_two_nodes(&["192.0.2.1"], &[]);
-        assert!(errors(std::slice::from_ref(&found)).is_empty());
+        assert!(errors(std::slice::from_ref(&found), false).is_empty());
         let warnings = warnings(&[found.clone(), found]);
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].starts_with("DNS lists none of web2's addresses for www.example and www.example:"));

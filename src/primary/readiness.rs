@@ -48,14 +48,16 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
         answers.map(|answers| (answers, records.unwrap_or_default()))
     })?;
     complaints.extend(unpublished(config, &answers, &mut warnings));
+    let listed: Vec<IpAddr> = records.iter().flatten().flatten().copied().collect();
+    let seen = reached(&fleet.own.addresses, &listed);
+    let is_unseen = fleet.own.addresses_are_guessed && seen.is_empty();
     if config.challenge.check_dns {
-        complaints.extend(check_dns(config, &fleet, &names, &records, &mut warnings));
+        complaints.extend(check_dns(config, &fleet, &names, &records, is_unseen, &mut warnings));
     }
     let whole = fleet.clone();
     if fleet.own.addresses_are_guessed {
-        let listed: Vec<IpAddr> = records.iter().flatten().flatten().copied().collect();
-        fleet.own.addresses = reached(&fleet.own.addresses, &listed);
-        if fleet.own.addresses.is_empty() {
+        fleet.own.addresses = seen;
+        if is_unseen {
             let known = if records.iter().all(Result::is_ok) {
                 "lists none of"
             } else {
@@ -71,7 +73,11 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
     let mut asked = targets::targets(config, &fleet, &names, &failed, &mut warnings);
-    let may_ask = |target: &Target, name: &Identifier| targets::may_ask(config, &fleet, target, name);
+    let may_ask = |target: &Target, name: &Identifier| {
+        let place = names.iter().position(|other| other == name);
+        let known = place.and_then(|at| records.get(at)?.as_ref().ok());
+        targets::may_ask(config, &fleet, target, name, known)
+    };
     asked.retain(|target| names.iter().any(|name| may_ask(target, name)));
     if asked.is_empty() && !targets::all_are_known(&fleet, &names, &failed) && complaints.is_empty() {
         complaints.push(
@@ -142,6 +148,7 @@ fn check_dns(
     fleet: &Fleet,
     names: &[Identifier],
     records: &[Result<Vec<IpAddr>, DnsError>],
+    own_is_unseen: bool,
     warnings: &mut Vec<String>,
 ) -> Vec<String> {
     let (mut covered, mut definite, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
@@ -159,7 +166,7 @@ fn check_dns(
     warnings.extend(coverage::warnings(&covered));
     let troubles = dns::summary(&troubles);
     warnings.extend(troubles.iter().map(|trouble| format!("cannot compare DNS with the nodes: {trouble}")));
-    let mut complaints = coverage::errors(&covered);
+    let mut complaints = coverage::errors(&covered, own_is_unseen);
     complaints.extend(dns::summary(&definite));
     complaints
 }

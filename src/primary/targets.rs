@@ -27,9 +27,15 @@ pub fn targets(
     public.into_iter().filter_map(|target| reachable(config, target, warnings)).collect()
 }
 
-/// Whether the CA may ask this place for the name. For an address it asks there only, and nowhere else where that is one
+/// Whether the CA may ask this place for the name, a front where DNS lists it or that is not known. For an address it asks there only, and nowhere else where that is one
 /// of ours: also when it is not asked here, or its node has failed before.
-pub fn may_ask(config: &Config, fleet: &Fleet, target: &Target, name: &Identifier) -> bool {
+pub fn may_ask(
+    config: &Config,
+    fleet: &Fleet,
+    target: &Target,
+    name: &Identifier,
+    records: Option<&Vec<IpAddr>>,
+) -> bool {
     let is_its_place = match name {
         Identifier::Dns(_) => true,
         Identifier::Ip(address) => {
@@ -40,7 +46,9 @@ pub fn may_ask(config: &Config, fleet: &Fleet, target: &Target, name: &Identifie
     is_its_place
         && match &target.role {
             Role::Node(node) => fleet.all().any(|member| member.name == *node && member.answers_for(name)),
-            Role::Front => true,
+            Role::Front => {
+                records.is_none_or(|records| records.iter().any(|record| record.to_canonical() == target.public))
+            }
         }
 }
 
@@ -97,7 +105,7 @@ mod tests {
             let fleet = Fleet::of(&config, path).unwrap();
             let name: Identifier = name.parse().unwrap();
             let all = targets(&config, &fleet, std::slice::from_ref(&name), failed, &mut Vec::new());
-            let its = all.iter().filter(|target| may_ask(&config, &fleet, target, &name));
+            let its = all.iter().filter(|target| may_ask(&config, &fleet, target, &name, None));
             its.map(|target| target.address.to_string()).collect()
         };
         assert_eq!(asked("", "192.0.2.2", &[]), ["192.0.2.2"]);
@@ -108,6 +116,22 @@ mod tests {
         assert_eq!(asked("\"192.0.2.2\" = \"10.9.0.2\"", "www.example", &[]).len(), 3);
         assert!(asked("\"192.0.2.2\" = \"nowhere\"", "192.0.2.2", &[]).is_empty());
         assert!(asked("", "192.0.2.2", &[&"web2".parse().unwrap()]).is_empty());
+    }
+
+    #[test]
+    fn a_front_is_asked_for_the_names_that_dns_lists_there() {
+        let text = "[node]\nwebroot = \"/var/www/html\"\n[challenge]\nfronts = [\"192.0.2.9\"]\n";
+        let path = Path::new("test.toml");
+        let config = Config::parse(text, path).unwrap();
+        let fleet = Fleet::of(&config, path).unwrap();
+        let front = Target::front("192.0.2.9".parse().unwrap());
+        let is_asked = |records: Option<&[&str]>| {
+            let records = records.map(|all| all.iter().map(|one| one.parse().unwrap()).collect());
+            may_ask(&config, &fleet, &front, &"www.example".parse().unwrap(), records.as_ref())
+        };
+        assert!(is_asked(Some(&["192.0.2.1", "::ffff:192.0.2.9"])));
+        assert!(is_asked(None), "not known");
+        assert!(!is_asked(Some(&["192.0.2.1"])));
     }
 
     #[test]
