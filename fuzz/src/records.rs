@@ -164,7 +164,7 @@ fn runs(state: &Path, run: &ProcessId, node: &NodeName, token: &Token) {
     assert!(runs.orphans().is_empty());
     let owed = runs.owed(node);
     assert!(owed.len() <= 1);
-    runs.owe(node, &owed).expect("owed");
+    runs.owe(&[(node, owed.clone())]).expect("owed");
     runs.settled(node, &owed).expect("settled");
     assert!(owed.is_empty() || owed[0].token != *token || runs.owed(node).is_empty());
 }

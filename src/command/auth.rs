@@ -1,5 +1,6 @@
 //! `auth`: the challenge on every node, proven, before the CA is asked.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Op
     // Another run, or a rehearsal, may have all of its own time and what it withdraws afterwards before it is our turn.
     let _held = runs.hold(Deadline::after(config.challenge.budget.saturating_mul(2)))?;
     publication::adopt_orphans(&fleet, &runs)?;
+    publication::adopt_cleaned(&fleet, &runs, &run)?;
     let challenges = runs.challenges(&run)?;
     if !challenges.contains(&call.challenge) {
         // Nothing would be published, and nothing found wrong.
@@ -90,9 +92,13 @@ fn complaints(config: &Config, config_path: &Path, call: &AuthCall) -> Result<Op
     Ok(Some(found.complaints))
 }
 
+/// Told of the same name as what is not proven: the run's first.
 fn note_failure(config: &Config, call: &AuthCall, failure: &Failure) {
-    let observations = observation::of_challenges(&config.node.name, &[call.challenge.name()], &[failure.text()]);
-    alert::note(config, &observations);
+    let recorded = Runs::open(&config.node.state).ok().zip(certbot_run().ok());
+    let recorded = recorded.and_then(|(runs, run)| runs.challenges(&run).ok()).unwrap_or_default();
+    let names: BTreeSet<_> = recorded.iter().chain([&call.challenge]).map(Challenge::name).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    alert::note(config, &observation::of_challenges(&config.node.name, &names, &[failure.text()]));
 }
 
 /// certbot ignores its hooks' exit codes, so only a signal keeps it from asking the CA. It then calls
@@ -127,7 +133,7 @@ fn withdraw_all(config: &Config, config_path: &Path, run: &ProcessId) -> anyhow:
     let withdrawals: Vec<_> = runs.challenges(run)?.iter().map(Withdrawal::of).collect();
     if !withdrawals.is_empty() && runs.is_published(run) {
         let fleet = Fleet::of(config, config_path)?;
-        for answer in publication::withdraw(config, &fleet, &runs, &withdrawals, Deadline::after(WITHDRAW))? {
+        for answer in publication::withdraw(config, &fleet, &runs, &withdrawals, WITHDRAW)? {
             answer.failures.iter().for_each(|failure| tracing::warn!(node = %answer.node, "{failure}; owed"));
         }
     }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::command::report;
 use crate::model::config::{self, Config};
-use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::model::names::NodeName;
 use crate::primary::challenge::{Progress, Runs};
@@ -43,8 +42,7 @@ fn try_run(config_path: &Path) -> anyhow::Result<()> {
 /// Withdraws from every node, and says what is left there for later.
 pub fn withdraw(config: &Config, config_path: &Path, runs: &Runs, withdrawals: &[Withdrawal]) -> anyhow::Result<()> {
     let fleet = Fleet::of(config, config_path)?;
-    let deadline = Deadline::after(config.challenge.budget);
-    let answers = publication::withdraw(config, &fleet, runs, withdrawals, deadline)?;
+    let answers = publication::withdraw(config, &fleet, runs, withdrawals, config.challenge.budget)?;
     let line = |node: &NodeName, failure: &String| format!("{node}: {failure}; the challenge is removed later");
     let lines = answers.iter().flat_map(|answer| answer.failures.iter().map(|failure| line(&answer.node, failure)));
     report::complain_of(&lines.collect::<Vec<_>>(), LINES_AT_MOST);

@@ -4,7 +4,7 @@
 //! a record; it calls `cleanup` once a name too. A run is known by certbot's process, so a killed one
 //! can be told from one under way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ use crate::sys::dir::{Dir, make_state};
 use crate::sys::lock::Lock;
 use crate::wire::message::{CHALLENGES_AT_MOST, Withdrawal};
 
+const OURS: Attributes = Attributes { mode: 0o600, owner: None };
 const RECORD_AT_MOST: u64 = 16 * 1024;
 const PUBLISHED: &str = ".published";
 const LOCK: &str = "challenges-primary.lock";
@@ -75,9 +76,35 @@ impl Runs {
         write(&dir, challenge.token().as_str(), challenge)
     }
 
-    /// All challenges recorded for a run.
+    /// All challenges recorded for a run, by their names: tokens are in another order each time.
     pub fn challenges(&self, run: &ProcessId) -> io::Result<Vec<Challenge>> {
-        self.recorded.open_if_there(run.to_string())?.map_or_else(|| Ok(Vec::new()), |dir| read_all(&dir))
+        let Some(dir) = self.recorded.open_if_there(run.to_string())? else { return Ok(Vec::new()) };
+        let mut challenges: Vec<Challenge> = read_all(&dir)?;
+        challenges.sort_by(|one, other| one.name().cmp(other.name()));
+        Ok(challenges)
+    }
+
+    /// Those of them that certbot is done with, and that are here all the same: a cleanup failed.
+    pub fn cleaned(&self, run: &ProcessId) -> io::Result<Vec<Challenge>> {
+        let Some(dir) = self.recorded.open_if_there(run.to_string())? else { return Ok(Vec::new()) };
+        let mut cleaned = Vec::new();
+        for challenge in read_all::<Challenge>(&dir)? {
+            if dir.exists(format!("{CLEANED}{}", challenge.token()))? {
+                cleaned.push(challenge);
+            }
+        }
+        Ok(cleaned)
+    }
+
+    /// Forgets these of a run.
+    pub fn forget_cleaned(&self, run: &ProcessId, cleaned: &[Challenge]) -> io::Result<()> {
+        let Some(dir) = self.recorded.open_if_there(run.to_string())? else { return Ok(()) };
+        for token in cleaned.iter().map(Challenge::token) {
+            // The mark last: a record without it would be published.
+            dir.unlink_if_there(token.as_str())?;
+            dir.unlink_if_there(format!("{CLEANED}{token}"))?;
+        }
+        dir.sync()
     }
 
     /// Notes that a run's challenges are about to be on nodes.
@@ -170,18 +197,36 @@ impl Runs {
         runs.filter(|run| !ancestry::is_alive(run) || is_old(run)).filter_map(with_challenges).collect()
     }
 
-    /// Remembers what a node still has to remove. The caller holds [`Runs::hold`].
-    pub fn owe(&self, node: &NodeName, withdrawals: &[Withdrawal]) -> io::Result<()> {
-        let dir = self.owed.create_beneath(node.as_str(), 0o700)?;
-        let forgotten = make_room(&dir, withdrawals)?;
-        if forgotten > 0 {
-            tracing::warn!(
-                %node,
-                "more than {DEBTS_AT_MOST} challenges are still to be withdrawn there: the {forgotten} oldest are left to \
-                 the node, which removes them by their age"
-            );
+    /// Remembers what nodes still have to remove. The caller holds [`Runs::hold`].
+    ///
+    /// A record is written for one node and linked to for the others: of 100 names on 50 nodes 100 files are waited for, not 5,000.
+    pub fn owe(&self, debts: &[(&NodeName, Vec<Withdrawal>)]) -> io::Result<()> {
+        let mut dirs = Vec::with_capacity(debts.len());
+        for (node, _) in debts {
+            dirs.push(self.owed.create_beneath(node.as_str(), 0o700)?);
         }
-        withdrawals.iter().try_for_each(|withdrawal| write(&dir, withdrawal.token.as_str(), withdrawal))
+        let mut written: BTreeMap<&Token, &Dir> = BTreeMap::new();
+        for ((node, withdrawals), dir) in debts.iter().zip(&dirs) {
+            let forgotten = make_room(dir, withdrawals)?;
+            if forgotten > 0 {
+                tracing::warn!(
+                    %node,
+                    "more than {DEBTS_AT_MOST} challenges are still to be withdrawn there: the {forgotten} oldest are left \
+                     to the node, which removes them by their age"
+                );
+            }
+            for withdrawal in withdrawals {
+                let name = withdrawal.token.as_str();
+                let is_linked = written.get(&withdrawal.token).is_some_and(|first| first.link_into(name, dir).is_ok());
+                // Owed there already, or on a file system without links: written anew.
+                if !is_linked {
+                    atomic::replace_before_sync(dir, name, &serde_json::to_vec(withdrawal)?, &OURS)?;
+                    written.insert(&withdrawal.token, dir);
+                }
+            }
+            dir.sync()?;
+        }
+        Ok(())
     }
 
     /// What a node still has to remove. The caller holds [`Runs::hold`]: a temporary file here is what a killed call left.
@@ -228,7 +273,7 @@ fn make_room(dir: &Dir, wanted: &[Withdrawal]) -> io::Result<usize> {
 }
 
 fn write(dir: &Dir, name: &str, record: &impl Serialize) -> io::Result<()> {
-    atomic::replace(dir, name, &serde_json::to_vec(record)?, &Attributes { mode: 0o600, owner: None })
+    atomic::replace(dir, name, &serde_json::to_vec(record)?, &OURS)
 }
 
 /// The names that are tokens.

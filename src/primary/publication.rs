@@ -1,6 +1,7 @@
 //! Putting challenges on every node and taking them away: one conversation a node, however many names.
 
 use std::io;
+use std::time::Duration;
 
 use crate::model::challenge::Challenge;
 use crate::model::config::Config;
@@ -11,6 +12,7 @@ use crate::model::some_of::{SomeOf, grouped};
 use crate::primary::challenge::Runs;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::{Fleet, Member, Places, for_each};
+use crate::sys::ancestry::ProcessId;
 use crate::wire::message::{Reply, Request, TokenFailure, Withdrawal};
 
 /// What one node said.
@@ -25,7 +27,8 @@ pub struct Answer {
 }
 
 /// Publishes on all nodes at once. What earlier runs still owe a node is withdrawn in the same conversation,
-/// which is no failure of this run's if it cannot be. The caller holds [`Runs::hold`].
+/// which is no failure of this run's if it cannot be. A node that gets no challenge is left alone: what it is owed waits for
+/// the next withdrawal. The caller holds [`Runs::hold`].
 pub fn publish(
     config: &Config,
     fleet: &Fleet,
@@ -35,7 +38,10 @@ pub fn publish(
 ) -> io::Result<Vec<Answer>> {
     at_all(config, fleet, |member| {
         let its = challenges.iter().filter(|challenge| member.answers_for(challenge.name()));
-        with_debts(config, runs, member, &its.cloned().collect::<Vec<_>>(), deadline)
+        match its.cloned().collect::<Vec<_>>().as_slice() {
+            [] => Answer { node: member.name.clone(), failures: Vec::new(), unreached: false },
+            its => with_debts(config, runs, member, its, deadline),
+        }
     })
 }
 
@@ -46,10 +52,15 @@ pub fn withdraw(
     fleet: &Fleet,
     runs: &Runs,
     withdrawals: &[Withdrawal],
-    deadline: Deadline,
+    budget: Duration,
 ) -> io::Result<Vec<Answer>> {
-    let _held = runs.hold(deadline)?;
-    fleet.all().try_for_each(|member| owe(runs, member, withdrawals))?;
+    let _held = runs.hold(Deadline::after(budget))?;
+    let its = |member: &Member| {
+        withdrawals.iter().filter(|withdrawal| member.answers_for(&withdrawal.name)).cloned().collect::<Vec<_>>()
+    };
+    runs.owe(&fleet.all().map(|member| (&member.name, its(member))).collect::<Vec<_>>())?;
+    // That the disk took its time is no node's fault.
+    let deadline = Deadline::after(budget);
     at_all(config, fleet, |member| with_debts(config, runs, member, &[], deadline))
 }
 
@@ -57,11 +68,19 @@ pub fn withdraw(
 /// [`Runs::hold`].
 pub fn adopt_orphans(fleet: &Fleet, runs: &Runs) -> io::Result<()> {
     for (run, challenges) in runs.orphans() {
-        let withdrawals: Vec<_> = challenges.iter().map(Withdrawal::of).collect();
-        for member in fleet.all() {
-            owe(runs, member, &withdrawals)?;
-        }
+        owe_everywhere(fleet, runs, &challenges)?;
         runs.forget(&run)?;
+    }
+    Ok(())
+}
+
+/// Makes debts of what certbot is done with although the run goes on: a lineage before this one, whose cleanup failed. The
+/// caller holds [`Runs::hold`].
+pub fn adopt_cleaned(fleet: &Fleet, runs: &Runs, run: &ProcessId) -> io::Result<()> {
+    let cleaned = runs.cleaned(run)?;
+    if !cleaned.is_empty() {
+        owe_everywhere(fleet, runs, &cleaned)?;
+        runs.forget_cleaned(run, &cleaned)?;
     }
     Ok(())
 }
@@ -74,9 +93,10 @@ pub fn settle_debts(config: &Config, fleet: &Fleet, runs: &Runs, deadline: Deadl
     for_each(owing, |member| with_debts(config, runs, member, &[], deadline))
 }
 
-fn owe(runs: &Runs, member: &Member, withdrawals: &[Withdrawal]) -> io::Result<()> {
-    let its = withdrawals.iter().filter(|withdrawal| member.answers_for(&withdrawal.name));
-    runs.owe(&member.name, &its.cloned().collect::<Vec<_>>())
+/// Which node got them is not known: its `challenges` may have been others then. A file that is not there is removed at once.
+fn owe_everywhere(fleet: &Fleet, runs: &Runs, challenges: &[Challenge]) -> io::Result<()> {
+    let withdrawals: Vec<_> = challenges.iter().map(Withdrawal::of).collect();
+    runs.owe(&fleet.all().map(|member| (&member.name, withdrawals.clone())).collect::<Vec<_>>())
 }
 
 fn at_all(config: &Config, fleet: &Fleet, act: impl Fn(&Member) -> Answer + Sync) -> io::Result<Vec<Answer>> {

@@ -65,11 +65,16 @@ pub fn write_new(dir: &Dir, name: &str, content: &[u8], attrs: &Attributes) -> i
 ///
 /// A reader that has the old one open keeps it; a link of that name is replaced, not followed.
 pub fn replace(dir: &Dir, name: &str, content: &[u8], attrs: &Attributes) -> io::Result<()> {
+    replace_before_sync(dir, name, content, attrs)?;
+    dir.sync()
+}
+
+/// The same without the last step, for many files in one directory: durable when the caller has synced that.
+pub fn replace_before_sync(dir: &Dir, name: &str, content: &[u8], attrs: &Attributes) -> io::Result<()> {
     let path = dir.checked("write", name.as_ref())?;
     let mut temp = Temp::create(dir, attrs).map_err(|error| at_path("write", &path, error))?;
     temp.fill(content).map_err(|error| at_path("write", &path, error))?;
-    temp.publish_over(name)?;
-    dir.sync()
+    temp.publish_over(name)
 }
 
 /// [`replace`] for a path whose directory is trusted and exists.

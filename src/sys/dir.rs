@@ -193,6 +193,13 @@ impl Dir {
             .map_err(|errno| at_path("link", &path, errno))
     }
 
+    /// Gives a file here the same name in another directory too; one that exists already is an error of kind `AlreadyExists`.
+    pub fn link_into(&self, name: impl AsRef<OsStr>, other: &Dir) -> io::Result<()> {
+        let path = other.checked("link", name.as_ref())?;
+        linkat(&self.fd, name.as_ref(), &other.fd, name.as_ref(), AtFlags::empty())
+            .map_err(|errno| at_path("link", &path, errno))
+    }
+
     /// Renames within this directory, replacing what is there.
     pub fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
         let path = self.checked("rename to", to.as_ref())?;

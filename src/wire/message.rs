@@ -161,7 +161,7 @@ pub enum Reply {
 }
 
 /// A challenge to take away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Withdrawal {
     /// Whose webroot.
     pub name: Identifier,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Certbot, Finished, Host, Lab, Running, Validity, until};
+use crate::lab::{ACCOUNT, Certbot, Finished, Host, Lab, Running, Validity, until};
 
 const NAME: &str = "www.site.test";
 /// A receiver that takes what the documentation of each service wants and nothing else; a line of JSON each in /root/heard.
@@ -444,6 +444,36 @@ fn a_challenge_that_is_not_proven_an_unfit_lineage_and_one_that_ends_are_told_an
     let told: Vec<_> =
         heard(primary, "/hook").into_iter().map(|(state, event, node)| format!("{state} {event} {node}")).collect();
     assert_eq!(told, ["1 challenge-failed web1", "0 recovered web1", "1 lineage-unfit web1", "0 recovered web1"]);
+}
+
+#[test]
+fn challenges_that_fail_again_are_one_alert_whatever_their_tokens_are() {
+    let (lab, _) = Lab::serving(2, NAME);
+    let primary = lab.primary();
+    let _receiver = receiver(primary);
+    configure(primary, WEBHOOK);
+    let names = ["c.site.test", "a.site.test", "d.site.test", "b.site.test"];
+    lab.dns().set_all(&names, &["web1", "web2"].map(|host| lab[host].v4().into()));
+    lab["web2"].stop_nginx();
+    for run in 0..3 {
+        let mut hooks = primary.hooks();
+        for (at, name) in names.iter().enumerate() {
+            // Of their order nothing follows from the names'.
+            let token = format!("{:x<43}", (at * 7 + run * 5) % 11);
+            let (remaining, validation) = ((names.len() - 1 - at).to_string(), format!("{token}.{ACCOUNT}"));
+            let words = [
+                ("DOMAIN", *name),
+                ("TOKEN", &token),
+                ("VALIDATION", &validation),
+                ("REMAINING_CHALLENGES", &remaining),
+            ];
+            let words = words.map(|(key, value)| (format!("CERTBOT_{key}"), value));
+            let words: Vec<(&str, &str)> = words.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+            hooks = hooks.call("auth", &words);
+        }
+        hooks.run().exits(1);
+    }
+    assert_eq!(heard(primary, "/hook").len(), 1);
 }
 
 #[test]

@@ -128,6 +128,25 @@ fn a_hook_that_only_records_its_challenge_makes_so_many_system_calls() {
 }
 
 #[test]
+fn a_cleanup_waits_for_the_disk_so_often_by_names_and_by_nodes_and_not_by_names_times_nodes() {
+    let names: Vec<String> = (0..30).map(|number| format!("n{number}.site.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let lab = Lab::raise().hosts(11).up();
+    let primary = lab.primary();
+    primary.set("challenge.check_dns", false);
+    let (traced, last) =
+        ("exec strace -f -qq -A -e trace=fsync,fdatasync -o /root/syncs /usr/local/bin/certcast", names.len());
+    let run = primary.hooks().auth(&names);
+    let run = names.iter().fold(run, |run, name| run.cleanup_by(&format!("{traced} cleanup"), name));
+    run.run().ok().silent();
+    assert!(lab.hosts().iter().all(|host| host.tokens().is_empty()));
+    let trace = primary.text("/root/syncs");
+    let seen = trace.matches("sync(").count();
+    let most = 5 * last + 5 * lab.hosts().len();
+    assert!(seen <= most, "{seen} and not {most}");
+}
+
+#[test]
 fn a_peer_tests_its_service_once_with_the_staged_files_and_once_with_the_new_ones_however_many_lineages() {
     let (lab, _) = Lab::serving(2, NAME);
     let peer = &lab["web2"];

@@ -123,6 +123,21 @@ fn a_second_round_in_the_same_certbot_is_one_of_its_own() {
 }
 
 #[test]
+fn what_a_failed_cleanup_left_is_withdrawn_by_the_next_round_and_not_published_again() {
+    let lab = three_servers(&[NAME, "other.test"]);
+    let debts = "/var/lib/certcast/owed/web2";
+    let run = lab.primary().hooks().auth(&[NAME]).then(&format!("rm -rf {debts}; touch {debts}")).cleanup(&[NAME]);
+    let run = run.then(&format!("rm {debts}")).auth(&["other.test"]);
+    let said = run.run().ok().stderr();
+    assert!(said.contains("the challenge is removed later"), "{said}");
+    for host in lab.hosts() {
+        assert_eq!(host.tokens(), [token("other.test")], "{}", host.name());
+        let asked = host.text("/var/log/nginx/access.log").matches(&token(NAME)).count();
+        assert_eq!(asked, host.addresses().len(), "by the first round only");
+    }
+}
+
+#[test]
 fn a_peer_collects_what_is_too_old() {
     let lab = three_servers(&[NAME, "other.test"]);
     lab["web2"].set("challenge.keep_tokens", "1s");

@@ -92,7 +92,7 @@ fn debts_stay_until_they_are_settled_and_damage_is_passed_over() {
     let (home, runs, _) = runs();
     let node: NodeName = "web2".parse().unwrap();
     let debts = [1, 2].map(|n| Withdrawal::of(&challenge(n)));
-    runs.owe(&node, &debts).unwrap();
+    runs.owe(&[(&node, debts.to_vec())]).unwrap();
     fs::write(home.path().join("owed/web2").join(challenge(3).token().as_str()), "{torn").unwrap();
     let killed = home.path().join("owed/web2/.certcast-0123456789abcdef.tmp");
     fs::write(&killed, "half").unwrap();
@@ -103,10 +103,57 @@ fn debts_stay_until_they_are_settled_and_damage_is_passed_over() {
 }
 
 #[test]
+fn what_several_nodes_owe_is_each_ones_own() {
+    let (_home, runs, _) = runs();
+    let nodes: Vec<NodeName> = ["web1", "web2", "web3"].map(|name| name.parse().unwrap()).into();
+    let debt = |n| Withdrawal::of(&challenge(n));
+    let all = vec![debt(1), debt(2)];
+    // web1 was owed one of them before, and web3 is owed one only.
+    runs.owe(&[(&nodes[0], vec![debt(2)])]).unwrap();
+    runs.owe(&[(&nodes[2], vec![debt(2)]), (&nodes[0], all.clone()), (&nodes[1], all.clone())]).unwrap();
+    let owed = |at: usize| runs.owed(&nodes[at]).into_iter().collect::<BTreeSet<_>>();
+    let both: BTreeSet<_> = all.iter().cloned().collect();
+    assert_eq!((owed(0), owed(1), owed(2)), (both.clone(), both, [debt(2)].into()));
+    runs.settled(&nodes[2], &[debt(2)]).unwrap();
+    runs.settled(&nodes[0], &all).unwrap();
+    assert_eq!((owed(0).len(), owed(1).len(), owed(2).len()), (0, 2, 0));
+}
+
+#[test]
+fn what_certbot_is_done_with_is_told_from_what_it_asks_for_now() {
+    let (home, runs, run) = runs();
+    for n in 1..=3 {
+        runs.record(&run, &challenge(n)).unwrap();
+    }
+    for n in [1, 2] {
+        runs.mark_cleaned(&run, challenge(n).token()).unwrap();
+    }
+    // Asked for again.
+    runs.record(&run, &challenge(2)).unwrap();
+    assert_eq!(runs.cleaned(&run).unwrap(), [challenge(1)]);
+    runs.forget_cleaned(&run, &[challenge(1)]).unwrap();
+    assert_eq!(runs.cleaned(&run).unwrap(), []);
+    assert_eq!(runs.challenges(&run).unwrap().len(), 2);
+    assert_eq!(fs::read_dir(home.path().join("runs").join(run.to_string())).unwrap().count(), 2, "with their marks");
+}
+
+#[test]
+fn challenges_are_in_the_order_of_their_names_whatever_their_tokens_are() {
+    let (_home, runs, run) = runs();
+    for name in ["c.example", "a.example", "192.0.2.1", "b.example"] {
+        let token = Token::random().unwrap();
+        let made = Challenge::new(name.parse().unwrap(), token.clone(), &format!("{token}.{PRINT}")).unwrap();
+        runs.record(&run, &made).unwrap();
+    }
+    let names: Vec<_> = runs.challenges(&run).unwrap().iter().map(|one| one.name().to_string()).collect();
+    assert_eq!(names, ["a.example", "b.example", "c.example", "192.0.2.1"]);
+}
+
+#[test]
 fn of_debts_without_end_the_newest_are_kept_and_can_be_read() {
     let (home, runs, _) = runs();
     let node: NodeName = "web2".parse().unwrap();
-    runs.owe(&node, &[1, 2].map(|n| Withdrawal::of(&challenge(n)))).unwrap();
+    runs.owe(&[(&node, [1, 2].map(|n| Withdrawal::of(&challenge(n))).to_vec())]).unwrap();
     let owed = home.path().join("owed/web2");
     for n in 2..DEBTS_AT_MOST {
         fs::write(owed.join(format!("{n:x>43}")), "").unwrap();
@@ -117,7 +164,7 @@ fn of_debts_without_end_the_newest_are_kept_and_can_be_read() {
         file.set_modified(hour_ago).unwrap();
     }
     // One that is there already needs no place.
-    runs.owe(&node, &[2, 3].map(|n| Withdrawal::of(&challenge(n)))).unwrap();
+    runs.owe(&[(&node, [2, 3].map(|n| Withdrawal::of(&challenge(n))).to_vec())]).unwrap();
     assert_eq!(fs::read_dir(&owed).unwrap().count(), DEBTS_AT_MOST);
     assert_eq!(runs.owed(&node), [2, 3].map(|n| Withdrawal::of(&challenge(n))));
 }
