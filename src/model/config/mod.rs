@@ -27,7 +27,7 @@ pub use alert::{Alert, Event, Mailbox, Route, SecretSource, Severity};
 pub use diagnostic::Diagnostic;
 pub use error::ConfigError;
 pub use load::load;
-pub use pattern::Pattern;
+pub use pattern::{Pattern, glob};
 pub use service::{JoinedPath, ProbeTarget, Service};
 pub use ssh_target::SshTarget;
 pub use value::ValueError;

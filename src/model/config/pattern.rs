@@ -53,8 +53,9 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Goes back to the last star only, so the time is bounded by the product of the lengths.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether a text fits: `*` is any run of bytes, and `?`, which no [`Pattern`] has, is one. Goes back to the last star only,
+/// so the time is bounded by the product of the lengths.
+pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -63,7 +64,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
                 star = Some((p + 1, t));
                 p += 1;
             }
-            (Some(c), _) if *c == text[t] => {
+            (Some(&c), _) if c == b'?' || c == text[t] => {
                 p += 1;
                 t += 1;
             }
@@ -113,13 +114,13 @@ mod tests {
         match pattern.split_first() {
             None => text.is_empty(),
             Some((b'*', rest)) => (0..=text.len()).any(|n| model(rest, &text[n..])),
-            Some((c, rest)) => text.split_first().is_some_and(|(t, tail)| t == c && model(rest, tail)),
+            Some((c, rest)) => text.split_first().is_some_and(|(t, tail)| (*c == b'?' || t == c) && model(rest, tail)),
         }
     }
 
     proptest! {
         #[test]
-        fn agrees_with_the_definition(pattern in "[ab*]{0,6}", text in "[ab]{0,8}") {
+        fn agrees_with_the_definition(pattern in "[ab*?]{0,6}", text in "[ab]{0,8}") {
             prop_assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), model(pattern.as_bytes(), text.as_bytes()));
         }
 

@@ -8,6 +8,8 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 
+use crate::model::config::glob;
+
 /// The largest file that is read, in bytes.
 pub const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
 
@@ -163,11 +165,12 @@ fn names(hosts: &str, name: &str) -> bool {
     if let Some(hash) = hosts.strip_prefix("|1|") {
         return is_hash_of(hash, name) == Some(true);
     }
+    let matches = |pattern: &str| glob(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes());
     let mut found = false;
     for pattern in hosts.split(',') {
         match pattern.strip_prefix('!') {
-            Some(negated) if matches(negated, name) => return false,
-            None => found |= matches(pattern, name),
+            Some(negated) if matches(negated) => return false,
+            None => found |= matches(pattern),
             Some(_) => {}
         }
     }
@@ -180,34 +183,6 @@ fn is_hash_of(salt_and_hash: &str, name: &str) -> Option<bool> {
     let key = PKey::hmac(&salt).ok()?;
     let made = Signer::new(MessageDigest::sha1(), &key).ok()?.sign_oneshot_to_vec(name.as_bytes()).ok()?;
     Some(made == hash)
-}
-
-/// `*` stands for any run of characters, `?` for one. Linear in space and, by remembering only the last `*`, bounded
-/// by the product of the lengths in time.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.to_ascii_lowercase().into_bytes(), name.as_bytes());
-    let (mut p, mut n) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p + 1, n));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match retry {
-                Some((after, from)) => {
-                    (p, n) = (after, from + 1);
-                    retry = Some((after, from + 1));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
 }
 
 #[cfg(test)]
