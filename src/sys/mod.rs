@@ -12,6 +12,7 @@ pub mod line_log;
 pub mod lock;
 pub mod mount_namespace;
 pub mod process;
+pub mod ready;
 pub mod sync;
 pub mod terminal;
 pub mod timed;
@@ -19,4 +20,3 @@ pub mod timetable;
 pub mod voice;
 
 mod at_path;
-mod ready;

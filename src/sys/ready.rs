@@ -10,7 +10,7 @@ use std::time::Duration;
 ///
 /// A deadline that has passed answers `false` even when something is ready: whoever drips a byte
 /// at a time cannot keep us past it.
-pub(super) fn ready(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<bool> {
+pub fn ready(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<bool> {
     while !deadline.has_passed() {
         // poll counts whole milliseconds; rounding down would spin through the last one.
         let wait = PollTimeout::try_from(deadline.left() + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);

@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use socket2::SockRef;
 use ssh2::{BlockDirections, ErrorCode, Session};
 
 use crate::model::deadline::Deadline;
+use crate::sys::ready::ready;
 
 const EAGAIN: i32 = -37;
 
@@ -110,16 +111,10 @@ impl Bounded {
             BlockDirections::Inbound | BlockDirections::None => PollFlags::POLLIN,
         };
         let mut fds = [PollFd::new(self.socket.as_fd(), events)];
-        match poll(&mut fds, timeout(deadline)) {
-            Ok(0) => Err(Late),
-            // An error here is a signal's; `run` checks the deadline before it comes back.
-            Ok(_) | Err(_) => Ok(()),
+        match ready(&mut fds, deadline) {
+            Ok(false) => Err(Late),
+            // The call itself shows what an error here is about; `run` checks the deadline before it comes back.
+            Ok(true) | Err(_) => Ok(()),
         }
     }
-}
-
-/// What is left, in whole milliseconds and rounded up: rounded down, the last one would be spent spinning.
-pub fn timeout(deadline: Deadline) -> PollTimeout {
-    let millis = deadline.left().as_micros().div_ceil(1000);
-    i32::try_from(millis).ok().and_then(|millis| PollTimeout::try_from(millis).ok()).unwrap_or(PollTimeout::MAX)
 }

@@ -10,15 +10,15 @@ use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::model::deadline::Deadline;
+use crate::sys::ready::ready;
 
 use super::Stream;
-use super::bounded::timeout;
 use super::error::LinkError;
 use super::said::Said;
 use super::system_ssh;
@@ -98,10 +98,8 @@ impl ChildStream {
         fds.extend(input.filter(|_| to_write).map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         fds.extend(output.filter(|_| to_read).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(errors.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut fds, timeout(deadline)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if !ready(&mut fds, deadline)? {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         self.hear();
         Ok(())
