@@ -26,7 +26,7 @@ pub fn hook(data: &[u8]) {
         Err(error) => is_told(&error),
     }
     match cleanup_call(get) {
-        Ok(call) => is_a_file_name(&format!("x{}", call.token)),
+        Ok(token) => is_a_file_name(&format!("x{token}")),
         Err(error) => is_told(&error),
     }
     match deploy_call(get) {

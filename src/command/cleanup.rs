@@ -24,11 +24,11 @@ pub fn run(config_path: &Path) -> ExitCode {
 
 /// Every call but a run's last only marks its challenge: then all are withdrawn in one conversation a node.
 fn try_run(config_path: &Path) -> anyhow::Result<()> {
-    let call = hook_env::cleanup_call(|name| std::env::var_os(name))?;
+    let token = hook_env::cleanup_call(|name| std::env::var_os(name))?;
     let config = config::load(config_path)?;
     let runs = Runs::open(&config.node.state)?;
     let run = super::auth::certbot_run()?;
-    match runs.mark_cleaned(&run, &call.token)? {
+    match runs.mark_cleaned(&run, &token)? {
         Progress::MoreToClean => Ok(()),
         Progress::NeverPublished => Ok(runs.forget(&run)?),
         Progress::AllClean(challenges) => {

@@ -1,54 +1,39 @@
 //! Text from elsewhere, made harmless before a terminal or a log sees it.
 
-use std::fmt;
-
 /// How much foreign text one message shows, in characters.
 pub const SHOWN_AT_MOST: usize = 400;
 
-/// Shows foreign text with control characters escaped and its length capped.
+/// Foreign text with control characters escaped and its length capped.
 ///
 /// What a peer, a command or a file says may hold terminal escapes, bidirectional overrides or
-/// megabytes; a message shows it through this type only.
-pub struct Escaped<'a>(pub &'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_up_to(f, self.0, SHOWN_AT_MOST, self.0.len())
-    }
-}
-
-fn write_up_to(f: &mut impl fmt::Write, text: &str, at_most: usize, in_all: usize) -> fmt::Result {
-    for (shown, c) in text.trim_end().chars().enumerate() {
-        if shown == at_most {
-            return write!(f, "… ({in_all} bytes in all)");
-        }
-        if is_harmless(c) {
-            f.write_char(c)?;
-        } else {
-            write!(f, "{}", c.escape_unicode())?;
-        }
-    }
-    Ok(())
+/// megabytes; a message shows it through this only.
+pub fn escaped(text: &str) -> String {
+    escaped_up_to(text, SHOWN_AT_MOST)
 }
 
 /// [`escaped`] with another limit, in characters, for text that was put together of several.
 pub fn escaped_up_to(text: &str, at_most: usize) -> String {
-    let mut shown = String::new();
-    // A string takes whatever is written to it.
-    _ = write_up_to(&mut shown, text, at_most, text.len());
-    shown
+    shown(text, at_most, text.len())
 }
 
-/// The owned form of [`Escaped`], for messages that outlive the text.
-pub fn escaped(text: &str) -> String {
-    Escaped(text).to_string()
-}
-
-/// The owned form of [`Escaped`] for bytes that may not be UTF-8.
+/// [`escaped`] for bytes that may not be UTF-8.
 pub fn escaped_bytes(bytes: &[u8]) -> String {
     let end = bytes.len().min(SHOWN_AT_MOST * 4 + 4);
+    shown(&String::from_utf8_lossy(&bytes[..end]), SHOWN_AT_MOST, bytes.len())
+}
+
+fn shown(text: &str, at_most: usize, in_all: usize) -> String {
     let mut shown = String::new();
-    _ = write_up_to(&mut shown, &String::from_utf8_lossy(&bytes[..end]), SHOWN_AT_MOST, bytes.len());
+    for (length, c) in text.trim_end().chars().enumerate() {
+        if length == at_most {
+            return format!("{shown}… ({in_all} bytes in all)");
+        }
+        if is_harmless(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_unicode());
+        }
+    }
     shown
 }
 

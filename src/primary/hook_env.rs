@@ -21,13 +21,6 @@ pub struct AuthCall {
     pub remaining: Option<u32>,
 }
 
-/// A call of the cleanup hook.
-#[derive(Debug)]
-pub struct CleanupCall {
-    /// The challenge to withdraw.
-    pub token: Token,
-}
-
 /// A call of the deploy hook.
 #[derive(Debug)]
 pub struct DeployCall {
@@ -112,12 +105,11 @@ pub fn auth_call(get: impl Fn(&str) -> Option<OsString>) -> Result<AuthCall, Hoo
     Ok(AuthCall { challenge, remaining })
 }
 
-/// Reads a cleanup call.
-pub fn cleanup_call(get: impl Fn(&str) -> Option<OsString>) -> Result<CleanupCall, HookError> {
+/// Reads a cleanup call: the token of the challenge to withdraw.
+pub fn cleanup_call(get: impl Fn(&str) -> Option<OsString>) -> Result<Token, HookError> {
     let env = Env { get: &get, hook: "certcast cleanup", option: "manual-cleanup-hook" };
     let name = env.optional("CERTBOT_IDENTIFIER")?.or(env.optional("CERTBOT_DOMAIN")?).unwrap_or_default();
-    let token = env.required("CERTBOT_TOKEN")?.parse();
-    Ok(CleanupCall { token: token.map_err(|error| HookError::Challenge(escaped(&name), error))? })
+    env.required("CERTBOT_TOKEN")?.parse().map_err(|error| HookError::Challenge(escaped(&name), error))
 }
 
 /// Reads a deploy call.

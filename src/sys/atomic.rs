@@ -7,7 +7,6 @@
 //! is never readable by more than the final owner and mode allow, not even for a moment.
 
 use super::at_path::at_path;
-pub use super::bounded::read_bounded;
 use super::dir::{Dir, Kind, Stat, knows_no_flags};
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod};

@@ -4,7 +4,6 @@ use thiserror::Error;
 
 use super::redirect::RedirectFault;
 use super::{Role, Target};
-use crate::model::challenge::Token;
 use crate::model::names::Identifier;
 
 /// How an address answered instead of serving the challenge.
@@ -57,8 +56,6 @@ pub enum Kind {
 pub struct Failure {
     /// The name that the CA would validate.
     pub name: Identifier,
-    /// The challenge's token.
-    pub token: Token,
     /// Who was asked.
     pub target: Target,
     /// What was asked for first.

@@ -171,7 +171,6 @@ impl Question<'_> {
     fn failed(&self, fault: Fault) -> Failure {
         Failure {
             name: self.challenge.name().clone(),
-            token: self.challenge.token().clone(),
             target: self.target.clone(),
             url: ask::url(self.challenge),
             redirected_to: fault.redirected_to,

@@ -26,10 +26,6 @@ pub struct Stat {
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
-    /// The length in bytes.
-    pub size: u64,
-    /// The inode's number.
-    pub inode: u64,
     /// Last change of the content, in seconds since 1970.
     pub modified: i64,
 }
@@ -42,14 +38,6 @@ impl From<&FileStat> for Stat {
             SFlag::S_IFLNK => Kind::Link,
             _ => Kind::Other,
         };
-        Stat {
-            kind,
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            inode: stat.st_ino,
-            modified: stat.st_mtime,
-        }
+        Stat { kind, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, modified: stat.st_mtime }
     }
 }
