@@ -109,28 +109,17 @@ impl Visit<'_> {
 
     /// The command is made of constants and numbers: nothing in it is anybody's word.
     fn argv(&self, command: &str) -> Vec<String> {
-        let mut argv: Vec<String> = ["ssh", "-T", "-x", "-a"].map(str::to_owned).into();
-        for option in [
-            "BatchMode=yes",
-            "StrictHostKeyChecking=yes",
+        let mut argv = link::ssh_client(&[
             "UpdateHostKeys=no",
             "VerifyHostKeyDNS=no",
-            "IgnoreUnknown=KnownHostsCommand",
             "KnownHostsCommand=none",
             "GlobalKnownHostsFile=/dev/null",
             // Unquoted, a space would begin another file.
             &format!("UserKnownHostsFile=\"{}\"", self.known_hosts.display()),
             &format!("HostKeyAlias={}", known_hosts::lookup_name(&self.to.host, self.to.port.unwrap_or(22))),
-            // A master of an earlier login was opened on another's word for the host key.
-            "ControlMaster=no",
-            "ControlPath=none",
-            "ClearAllForwardings=yes",
-            "RemoteCommand=none",
             "ConnectTimeout=20",
             "ServerAliveInterval=10",
-        ] {
-            argv.extend(["-o".to_owned(), option.to_owned()]);
-        }
+        ]);
         if let Some(port) = self.to.port {
             argv.extend(["-p".to_owned(), port.to_string()]);
         }

@@ -12,7 +12,8 @@ fn strangers() -> Lab {
     primary.configure("[node]\nname = \"web1\"\n\n[[service]]\nname = \"nginx\"\n\n[deploy]\nlineages = [\"*\"]");
     let own = primary.new_key("/root/.ssh/id_ed25519");
     // What a person has for himself is nothing to go by.
-    let habits = "ForwardAgent yes\n ControlMaster auto\n ControlPath ~/.ssh/cm-%h\n RemoteCommand id\n StrictHostKeyChecking no\n";
+    let habits = "ForwardAgent yes\n ControlMaster auto\n ControlPath ~/.ssh/cm-%h\n RemoteCommand id\n StrictHostKeyChecking no\n \
+                  IgnoreUnknown UseKeychain\n UseKeychain yes\n";
     primary.write("/root/.ssh/config", format!("Host *\n {habits}"));
     for peer in lab.peers() {
         peer.write("/root/.bashrc", "echo Welcome on board\n");

@@ -187,11 +187,47 @@ fn the_systems_ssh_reaches_a_peer_through_another_and_a_local_peer_needs_none() 
     primary.write(KNOWN_HOSTS, lab["web2"].known_hosts_lines());
     lab.issue(NAME, 2, &[NAME]);
     let said = lab.deploy(NAME).exits(3).says("web3  www.site.test  pending: ").says("Host key verification failed");
-    let trial = "ssh -o BatchMode=yes -- behind certcast receive";
+    let trial = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ControlPath=none -o RemoteCommand=none \
+                 -- behind certcast receive";
     let said = said.says(&format!("run here `{trial}`: it should answer certcast-wire"));
     primary.run(["sh", "-c", &format!("{trial} </dev/null")]).exits(255).says("Host key verification failed");
     assert!(!said.stderr().contains("web2"), "{said}");
     has_newest(&lab, &lab["web2"]);
+}
+
+#[test]
+fn what_ssh_config_has_for_a_persons_own_logins_neither_leads_a_call_astray_nor_stops_it() {
+    let lab = Lab::raise().hosts(2).up();
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    primary.set("peer.0.transport", "system-ssh");
+    peer.authorize(&primary.new_key("/root/.ssh/id_ed25519"), Grant::Shell);
+    let shared = "Host *\n  ControlMaster auto\n  ControlPath /run/master-%C\n  ControlPersist yes\n";
+    let ours = format!("  IdentityFile /etc/certcast/id_ed25519\n  UserKnownHostsFile {KNOWN_HOSTS}\n");
+    let configure = |text: &str| primary.write("/root/.ssh/config", text);
+    configure(&format!("{shared}  UserKnownHostsFile {KNOWN_HOSTS}\n"));
+    primary.run(["ssh", "-n", "-o", "BatchMode=yes", "root@192.0.2.2", "true"]).ok();
+    primary.run(["ssh", "-O", "check", "root@192.0.2.2"]).ok();
+    assert_eq!(peer.logins(), 1, "a person is logged in");
+
+    for (number, more) in [
+        (1, "IdentitiesOnly yes"),
+        (2, "RemoteCommand true"),
+        (3, "StdinNull yes\n  SessionType none"),
+        (4, "IgnoreUnknown UseKeychain\n  UseKeychain yes"),
+    ] {
+        configure(&format!("{shared}{ours}  {more}\n"));
+        lab.issue(NAME, number, &[NAME]);
+        lab.deploy(NAME).ok().silent();
+        has_newest(&lab, peer);
+        assert_eq!(peer.logins(), 1 + usize::try_from(number).unwrap(), "{more}");
+    }
+
+    // No master vouches for a host key.
+    configure(&format!("{shared}{ours}"));
+    primary.write(KNOWN_HOSTS, "");
+    lab.issue(NAME, 5, &[NAME]);
+    lab.deploy(NAME).exits(3).says("Host key verification failed");
+    primary.run(["ssh", "-O", "exit", "root@192.0.2.2"]).ok();
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::model::pasteable::pasteable;
 
 pub use error::{LinkError, OfferedKey, Stage};
 pub use hint::host_key_file;
+pub use system_ssh::client as ssh_client;
 
 /// The command that ssh is asked for. The peer's forced command ignores it; without one it is what should run.
 const COMMAND: &str = "certcast receive";

@@ -40,27 +40,46 @@ pub fn tells_of_absence(said: &str) -> bool {
     !has(&REFUSALS) && has(&ABSENCES)
 }
 
-/// The whole command. Never asks anything, never trusts a new key, and leaves the rest to `ssh_config`.
+/// What is said in every call, whatever `ssh_config` has for a person's own logins.
+const ALWAYS: [&str; 10] = [
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "ClearAllForwardings=yes",
+    // It would stay behind as a master for others and outlive its group.
+    "ControlMaster=no",
+    // The master of another login has another key, and went by another's word for the host key.
+    "ControlPath=none",
+    "RemoteCommand=none",
+    // What follows is unknown before OpenSSH 8.7. Said here, it outweighs the one in ssh_config, so it has that one's as well.
+    "IgnoreUnknown=*",
+    "StdinNull=no",
+    "SessionType=default",
+    "ForkAfterAuthentication=no",
+];
+/// Those that may decide whether a call goes well.
+const DECISIVE: [&str; 4] = ["BatchMode=yes", "StrictHostKeyChecking=yes", "ControlPath=none", "RemoteCommand=none"];
+
+/// An `ssh` that asks nothing, runs the command and goes with it; the rest is left to `ssh_config`.
+pub fn client(more: &[&str]) -> Vec<String> {
+    ["ssh", "-T", "-a", "-x"].into_iter().chain(options(&[&ALWAYS, more])).map(str::to_owned).collect()
+}
+
+/// The whole command.
 pub fn argv(to: &Destination, connect_timeout: Duration) -> Vec<String> {
     let seconds = connect_timeout.as_secs().max(1);
-    let mut argv: Vec<String> = ["ssh", "-T", "-a", "-x"].map(str::to_owned).into();
-    for option in [
-        "BatchMode=yes",
-        "StrictHostKeyChecking=yes",
-        "ClearAllForwardings=yes",
-        // It would stay behind as a master for others and outlive its group.
-        "ControlMaster=no",
-        &format!("ConnectTimeout={seconds}"),
-    ] {
-        argv.extend(["-o".to_owned(), option.to_owned()]);
-    }
+    let mut argv = client(&[&format!("ConnectTimeout={seconds}")]);
     argv.extend(whereto(to));
     argv
 }
 
 /// The same for a person who looks why it fails: without the options that change nothing then.
 pub fn trial(to: &Destination) -> Vec<String> {
-    ["ssh", "-o", "BatchMode=yes"].into_iter().map(str::to_owned).chain(whereto(to)).collect()
+    let ssh = ["ssh"].into_iter().chain(options(&[&DECISIVE]));
+    ssh.map(str::to_owned).chain(whereto(to)).collect()
+}
+
+fn options<'o>(lists: &[&[&'o str]]) -> impl Iterator<Item = &'o str> {
+    lists.concat().into_iter().flat_map(|option| ["-o", option])
 }
 
 fn whereto(to: &Destination) -> Vec<String> {
