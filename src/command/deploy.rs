@@ -14,6 +14,7 @@ use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::primary::alert::{self, observation};
 use crate::primary::delivery::{Courier, Manner};
+use crate::primary::elsewhere;
 use crate::primary::fleet::Fleet;
 use crate::primary::hook_env::{self, DeployCall};
 use crate::primary::lineage::Lineage;
@@ -55,6 +56,7 @@ fn roll_out(config_path: &Path, config: &Config, call: &DeployCall) -> Result<Ex
         Lineage::read(&call.letsencrypt, &call.lineage, now).map_err(Failure::refused).inspect_err(|failure| {
             alert::note(config, &[observation::of_fitness(own, &call.lineage, Some(failure.text()))]);
         })?;
+    elsewhere::note(config, &call.letsencrypt, &call.lineage)?;
     let mut observations = Vec::from(observation::of_lineage(own, &lineage, now));
     // The CA has validated them.
     observations.extend(observation::of_challenges(own, &lineage.bundle.names().iter().collect::<Vec<_>>(), &[]));

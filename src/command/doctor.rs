@@ -19,9 +19,10 @@ use crate::model::pasteable::pasteable;
 use crate::primary::by_itself;
 use crate::primary::cli_ini::CliIni;
 use crate::primary::delivery::{Courier, Manner};
+use crate::primary::elsewhere;
 use crate::primary::examination::{self, Examined};
 use crate::primary::fleet::Fleet;
-use crate::primary::lineage::{self, Lineage};
+use crate::primary::lineage::Lineage;
 use crate::primary::renewal;
 use crate::primary::survey::{self, Row, State};
 use crate::wire::message::Wishes;
@@ -44,8 +45,17 @@ struct Found {
 pub fn run(config_path: &Path, arguments: &Doctor) -> Result<ExitCode, Failure> {
     let config = config::load(config_path)?;
     let fleet = Fleet::of(&config, config_path)?;
-    let (lineages, unfit) = resync::chosen_lineages(&config, &arguments.lineages)?;
-    let all = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
+    let (mut trees, unfit) = resync::chosen_lineages(&config, &arguments.lineages)?;
+    let lineages = trees.remove(&config.node.letsencrypt).unwrap_or_default();
+    for (letsencrypt, lineages) in &trees {
+        for Lineage { name, .. } in lineages {
+            report::warn(&format!(
+                "{name} is not looked at: it is in {}, and 'doctor' looks at node.letsencrypt only",
+                letsencrypt.display()
+            ));
+        }
+    }
+    let all = elsewhere::with_all_at_home(&config).map_err(Failure::refused)?;
     let own = &config.node.name;
     let mut found = Vec::new();
     let cli_ini = CliIni::read();

@@ -1,7 +1,7 @@
 //! `resync`: compare all nodes with this one, and bring what differs in line.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -21,9 +21,10 @@ use crate::model::pasteable::pasteable;
 use crate::primary::alert::{self, Kind, Subject, observation};
 use crate::primary::challenge::Runs;
 use crate::primary::delivery::{Courier, Delivery, Manner};
+use crate::primary::elsewhere;
 use crate::primary::fleet::{Fleet, Member};
 use crate::primary::leftover::{self, Leftover};
-use crate::primary::lineage::{self, Lineage, LineageError};
+use crate::primary::lineage::{Lineage, LineageError};
 use crate::primary::publication;
 use crate::wire::message::Wishes;
 
@@ -50,7 +51,7 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
     let is_whole = arguments.lineages.is_empty() && arguments.peers.is_empty();
     if is_whole
         && matches!(code, Ok(ExitCode::Done))
-        && !lineage::all(&config.node.letsencrypt).unwrap_or_default().is_empty()
+        && !elsewhere::with_all_at_home(&config).unwrap_or_default().is_empty()
     {
         alert::ping(&config, ALERTS);
     }
@@ -58,15 +59,13 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
 }
 
 fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &Resync) -> Result<ExitCode, Failure> {
-    let (lineages, unfit) = chosen_lineages(config, &arguments.lineages)?;
+    let (trees, unfit) = chosen_lineages(config, &arguments.lineages)?;
+    let lineages = || trees.values().flatten();
     let WishArguments { force, adopt, dry_run } = arguments.wishes;
-    let wishes = Wishes { force, adopt, dry_run };
-    let courier =
-        Courier { config, letsencrypt: &config.node.letsencrypt, fleet, manner: Manner { wishes, is_fresh: false } };
+    let manner = Manner { wishes: Wishes { force, adopt, dry_run }, is_fresh: false };
     let (own, now) = (&config.node.name, jiff::Timestamp::now().as_second());
-    let mut observations: Vec<_> =
-        lineages.iter().flat_map(|lineage| observation::of_lineage(own, lineage, now)).collect();
-    let present = lineage::all(&config.node.letsencrypt).map_err(Failure::refused)?;
+    let mut observations: Vec<_> = lineages().flat_map(|lineage| observation::of_lineage(own, lineage, now)).collect();
+    let present = elsewhere::with_all_at_home(config).map_err(Failure::refused)?;
     for (lineage, cause) in &unfit {
         report::complain(cause);
         // A name that somebody mistyped is nobody else's trouble.
@@ -74,19 +73,23 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
             observations.push(observation::of_fitness(own, lineage, Some(cause.clone())));
         }
     }
-    for lineage in &lineages {
-        report::warn_of_rival(&courier, &lineage.name);
+    let mut deliveries = Vec::new();
+    for (letsencrypt, lineages) in &trees {
+        let fleet = fleet.clone().with_letsencrypt(letsencrypt);
+        let courier = Courier { config, letsencrypt, fleet: &fleet, manner };
+        for lineage in lineages {
+            report::warn_of_rival(&courier, &lineage.name);
+        }
+        let progress = Progress::new();
+        deliveries.extend(courier.deliver(lineages, peers, &progress)?);
     }
-    let progress = Progress::new();
-    let deliveries = courier.deliver(&lineages, peers, &progress)?;
-    drop(progress);
     if !arguments.wishes.dry_run {
         observations.extend(deliveries.iter().filter_map(observation::of_delivery));
         // The CA has validated what the own services have just taken.
         let is_taken = |lineage: &&Lineage| {
             deliveries.iter().any(|one| one.node == *own && one.lineage == lineage.name && one.is_applied())
         };
-        let names = lineages.iter().filter(is_taken).flat_map(|lineage| lineage.bundle.names());
+        let names = lineages().filter(is_taken).flat_map(|lineage| lineage.bundle.names());
         observations.extend(observation::of_challenges(own, &names.collect::<Vec<_>>(), &[]));
         alert::note_all(config, &observations, |subject| is_gone(config, fleet, &present, subject));
     }
@@ -167,22 +170,26 @@ fn chosen_peers<'f>(fleet: &'f Fleet, arguments: &Resync) -> Result<Vec<&'f Memb
 /// A lineage that is not fit to be sent, and why.
 pub type Unfit = (LineageName, String);
 
+/// certbot's directories, the configured one and others, each with what is fit to be sent.
+pub type Trees = BTreeMap<PathBuf, Vec<Lineage>>;
+
 /// What is fit to be sent, and what is wrong with what is not: one unfit lineage does not hold the others back.
-pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Vec<Lineage>, Vec<Unfit>), Failure> {
-    let letsencrypt = &config.node.letsencrypt;
+pub fn chosen_lineages(config: &Config, chosen: &[LineageName]) -> Result<(Trees, Vec<Unfit>), Failure> {
     let names: BTreeSet<_> = match chosen {
-        [] => lineage::all(letsencrypt).map_err(Failure::refused)?.into_iter().collect(),
+        [] => elsewhere::with_all_at_home(config).map_err(Failure::refused)?.into_iter().collect(),
         // Each once, however often it is named.
         names => names.iter().map(|name| wanted(config, name)).collect::<Result<_, _>>()?,
     };
-    let (mut lineages, mut unfit) = (Vec::new(), Vec::new());
+    let (home, elsewhere) = (&config.node.letsencrypt, elsewhere::found(config)?);
+    let (mut trees, mut unfit) = (Trees::new(), Vec::new());
     for name in names.iter().filter(|name| config.deploy.wants(name)) {
+        let letsencrypt = elsewhere.get(name).unwrap_or(home);
         match read_patiently(letsencrypt, name) {
-            Ok(lineage) => lineages.push(lineage),
+            Ok(lineage) => trees.entry(letsencrypt.clone()).or_default().push(lineage),
             Err(error) => unfit.push((name.clone(), format!("{:#}", anyhow::Error::from(error)))),
         }
     }
-    Ok((lineages, unfit))
+    Ok((trees, unfit))
 }
 
 /// A person who names a lineage is told that it would not be sent.

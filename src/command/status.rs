@@ -87,11 +87,15 @@ fn show(standing: Standing, arguments: &Status) -> Result<ExitCode, Failure> {
 pub fn find(config_path: &Path, chosen: &[LineageName]) -> Result<Standing, Failure> {
     let config = config::load(config_path)?;
     let fleet = Fleet::of(&config, config_path)?;
-    let (lineages, unfit) = resync::chosen_lineages(&config, chosen)?;
+    let (trees, unfit) = resync::chosen_lineages(&config, chosen)?;
     let manner = Manner { wishes: Wishes::default(), is_fresh: false };
-    let courier = Courier { config: &config, letsencrypt: &config.node.letsencrypt, fleet: &fleet, manner };
-    let rows = survey::find(&courier, &lineages, Deadline::after(BUDGET))?;
-    let lineages = lineages.into_iter().map(|lineage| lineage.name).collect();
+    let mut rows = Vec::new();
+    for (letsencrypt, lineages) in &trees {
+        let fleet = fleet.clone().with_letsencrypt(letsencrypt);
+        let courier = Courier { config: &config, letsencrypt, fleet: &fleet, manner };
+        rows.extend(survey::find(&courier, lineages, Deadline::after(BUDGET))?);
+    }
+    let lineages = trees.into_values().flatten().map(|lineage| lineage.name).collect();
     let unfit = unfit.into_iter().map(|(_, cause)| cause).collect();
     let routes = alert::standing(&config).iter().filter_map(told_of).collect();
     let path = config_path.display();

@@ -10,6 +10,7 @@ pub mod coverage;
 pub mod delivery;
 pub mod detour;
 pub mod dns;
+pub mod elsewhere;
 pub mod examination;
 pub mod fleet;
 pub mod hook_call;

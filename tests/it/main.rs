@@ -25,6 +25,8 @@ mod crash;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod elsewhere;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod full_disk;
