@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(others(), [], "it is in the configured directory too");
         fs::remove_dir(path("home/live/www")).unwrap();
         assert_eq!(others(), [(lineage.clone(), path("other"))]);
-        assert_eq!(with_all_at_home(&config).unwrap(), [lineage.clone()]);
+        assert_eq!(with_all_at_home(&config).unwrap(), std::slice::from_ref(&lineage));
         fs::rename(path("other/live"), path("other/unmounted")).unwrap();
         assert_eq!(others(), [(lineage.clone(), path("other"))]);
         fs::rename(path("other/unmounted"), path("other/live")).unwrap();
