@@ -32,13 +32,13 @@ pub fn of_all(
     all: &[LineageName],
     deadline: Deadline,
 ) -> io::Result<Vec<Examined>> {
-    let places = Places::new(courier.config.deploy.parallel);
+    let places = Places::new(courier.config.deploy.parallel, courier.fleet.all().count());
     for_each(courier.fleet.all().collect(), |member| {
         let lineages = wanted(courier, member, lineages.iter().map(|lineage| &lineage.name));
         let sent = wanted(courier, member, all.iter());
         let own = &courier.config.node.name;
-        let (is_reached, findings) = places.with(|| {
-            match Conversation::open(own, member, &[Request::Examine { lineages, sent: sent.clone() }], deadline) {
+        let (is_reached, findings) = places.share(deadline, |turn| {
+            match Conversation::open(own, member, &[Request::Examine { lineages, sent: sent.clone() }], turn) {
                 Ok(talk) => (true, heard(member, talk, sent.is_empty())),
                 Err(error) => (false, vec![unreached(member, &error)]),
             }

@@ -3,11 +3,13 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::model::config::{Config, Peer, Transport};
+use crate::model::deadline::Deadline;
 use crate::model::names::{Identifier, LineageName, NodeName};
 use crate::primary::link::{Destination, Route};
 use crate::sys::addresses;
@@ -158,14 +160,37 @@ pub fn for_each<T: Send, R: Send>(items: Vec<T>, act: impl Fn(T) -> R + Sync) ->
 /// A number of places: so many handshakes at a time.
 #[derive(Debug)]
 pub struct Places {
+    all: usize,
     free: Mutex<usize>,
     freed: Condvar,
+    /// Who has not had a place.
+    to_come: AtomicUsize,
 }
 
 impl Places {
-    /// So many.
-    pub fn new(places: usize) -> Places {
-        Places { free: Mutex::new(places), freed: Condvar::new() }
+    /// So many, for so many who come.
+    pub fn new(places: usize, comers: usize) -> Places {
+        Places { all: places, free: Mutex::new(places), freed: Condvar::new(), to_come: AtomicUsize::new(comers) }
+    }
+
+    /// Does something while holding a place, by a part of the time that is left: one that says nothing must not use up the
+    /// time of all who wait for its place.
+    pub fn share<R>(&self, deadline: Deadline, act: impl FnOnce(Deadline) -> R) -> R {
+        self.with(|| {
+            let waves = self.to_come().div_ceil(self.all).max(1);
+            act(deadline.at_most(deadline.left() / u32::try_from(waves).unwrap_or(u32::MAX)))
+        })
+    }
+
+    /// One who was to come does not: the others have more time.
+    pub fn one_less(&self) {
+        self.to_come();
+    }
+
+    /// How many have not had a place, with the one who has it now.
+    fn to_come(&self) -> usize {
+        let one_less = |to_come: usize| to_come.checked_sub(1);
+        self.to_come.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).unwrap_or_default()
     }
 
     /// Does something while holding a place. What it does has a deadline of its own.
@@ -178,5 +203,23 @@ impl Places {
         *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.freed.notify_one();
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_a_place_that_others_wait_for_has_a_part_of_the_time_and_the_last_one_has_all_of_it() {
+        let hour = Duration::from_secs(3600);
+        let deadline = Deadline::after(hour);
+        let minutes = |places: &Places| places.share(deadline, |turn| (turn.left().as_secs() + 30) / 60);
+        let places = Places::new(2, 5);
+        assert_eq!([(); 5].map(|()| minutes(&places)), [20, 30, 30, 60, 60]);
+        assert_eq!(minutes(&places), 60, "one more than was said");
+        let places = Places::new(1, 3);
+        places.one_less();
+        assert_eq!([minutes(&places), minutes(&places)], [30, 60]);
     }
 }

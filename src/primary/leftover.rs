@@ -28,7 +28,7 @@ pub struct Leftover {
 /// Asks each peer for what it once took of lineages that are gone here; a peer that took none of these is not called.
 /// What a peer no longer has either is forgotten, unless nothing is to be changed.
 pub fn find(config: &Config, present: &[LineageName], peers: &[&Member], dry_run: bool) -> io::Result<Vec<Leftover>> {
-    let places = Places::new(config.deploy.parallel);
+    let places = Places::new(config.deploy.parallel, peers.len());
     let found = for_each(peers.to_vec(), |member| {
         let gone = gone(config, present, member);
         if gone.is_empty() { Vec::new() } else { places.with(|| kept(config, member, &gone, dry_run)) }

@@ -15,6 +15,7 @@ use crate::wire::presence::Presence;
 use crate::wire::transaction_id::TransactionId;
 
 mod ends;
+mod opening;
 mod together;
 
 /// How long a lost answer is asked for again, beyond the conversation's own deadline.
@@ -125,49 +126,6 @@ impl<'f> Line<'f> {
         }
     }
 
-    /// Opens it, unless that was tried before.
-    pub fn open(&mut self) {
-        let Talk::Unopened(first) = &mut self.talk else { return };
-        let first = match std::mem::replace(first, First::Compare(Vec::new())) {
-            First::Compare(lineages) => Request::Compare { lineages },
-            First::Prepare(prepare) => {
-                self.underway = Some(Underway::of(&prepare));
-                Request::Prepare(prepare)
-            }
-        };
-        let opened = Conversation::open_for_a_turn(
-            self.own,
-            self.member,
-            std::slice::from_ref(&first),
-            self.turn,
-            self.deadline,
-        );
-        self.talk = match opened {
-            Ok(talk) => Talk::Open(talk),
-            Err(error) => Talk::Broken(error.outcome()),
-        };
-        if let Request::Compare { lineages } = first {
-            match self.receive() {
-                Ok(Reply::Compared { lineages: found }) => {
-                    self.compares = lineages;
-                    self.installed = found.into_iter().map(|entry| (entry.lineage, entry.presence)).collect();
-                }
-                Ok(_) => self.talk = Talk::Broken(TalkError::Unexpected.outcome()),
-                Err(outcome) => self.talk = Talk::Broken(outcome),
-            }
-        }
-    }
-
-    /// Has a line that broke after its node had answered opened anew when it is next used, some times in a run. What the node
-    /// did in the meantime is compared then.
-    pub fn mend(&mut self) {
-        if let (Talk::Broken(_), false, 1..) = (&self.talk, self.compares.is_empty(), self.mends) {
-            self.mends -= 1;
-            self.talk = Talk::Unopened(First::Compare(std::mem::take(&mut self.compares)));
-            self.installed.clear();
-        }
-    }
-
     /// The node's name.
     pub fn name(&self) -> &NodeName {
         &self.member.name
@@ -191,7 +149,7 @@ impl<'f> Line<'f> {
     /// Stages a bundle, unless it went with the first flight; then only the answer is awaited. Nothing travels to a
     /// node that said it has just this.
     pub fn stage(&mut self, prepare: impl FnOnce() -> Prepare) -> Staged {
-        self.open();
+        self.open(self.turn);
         self.ended.clear();
         self.reaches(Phase::Staging);
         if self.underway.is_none() {

@@ -36,11 +36,11 @@ pub fn publish(
     challenges: &[Challenge],
     deadline: Deadline,
 ) -> io::Result<Vec<Answer>> {
-    at_all(config, fleet, |member| {
+    at_all(config, fleet, deadline, |member, turn| {
         let its = challenges.iter().filter(|challenge| member.answers_for(challenge.name()));
         match its.cloned().collect::<Vec<_>>().as_slice() {
             [] => Answer { node: member.name.clone(), failures: Vec::new(), unreached: false },
-            its => with_debts(config, runs, member, its, deadline),
+            its => with_debts(config, runs, member, its, turn),
         }
     })
 }
@@ -61,7 +61,7 @@ pub fn withdraw(
     runs.owe(&fleet.all().map(|member| (&member.name, its(member))).collect::<Vec<_>>())?;
     // That the disk took its time is no node's fault.
     let deadline = Deadline::after(budget);
-    at_all(config, fleet, |member| with_debts(config, runs, member, &[], deadline))
+    at_all(config, fleet, deadline, |member, turn| with_debts(config, runs, member, &[], turn))
 }
 
 /// Makes debts of what certbot runs left that are no longer alive: nobody else will clean up after them. The caller holds
@@ -99,9 +99,14 @@ fn owe_everywhere(fleet: &Fleet, runs: &Runs, challenges: &[Challenge]) -> io::R
     runs.owe(&fleet.all().map(|member| (&member.name, withdrawals.clone())).collect::<Vec<_>>())
 }
 
-fn at_all(config: &Config, fleet: &Fleet, act: impl Fn(&Member) -> Answer + Sync) -> io::Result<Vec<Answer>> {
-    let places = Places::new(config.deploy.parallel);
-    for_each(fleet.all().collect(), |member| places.with(|| act(member)))
+fn at_all(
+    config: &Config,
+    fleet: &Fleet,
+    deadline: Deadline,
+    act: impl Fn(&Member, Deadline) -> Answer + Sync,
+) -> io::Result<Vec<Answer>> {
+    let places = Places::new(config.deploy.parallel, fleet.all().count());
+    for_each(fleet.all().collect(), |member| places.share(deadline, |turn| act(member, turn)))
 }
 
 fn with_debts(config: &Config, runs: &Runs, member: &Member, publish: &[Challenge], deadline: Deadline) -> Answer {

@@ -82,8 +82,8 @@ impl<'l> Round<'l> {
         watcher.begins(&names, nodes.cloned().collect());
         let deploy = &courier.config.deploy;
         let rules = Rules { require: deploy.require, canary: deploy.canary };
-        let places = Places::new(deploy.parallel);
-        let stage = |line: &mut Line<'_>| self.stage(courier, line, &places);
+        let places = Places::new(deploy.parallel, lines.len());
+        let stage = |line: &mut Line<'_>| self.stage(courier, line, &places, turn);
         let is_doubtful = |node: &NodeName| {
             let record = |lineage: &&Lineage| record::read(&courier.config.node.state, node, &lineage.name);
             let mut records = self.lineages.iter().filter_map(record);
@@ -125,20 +125,22 @@ impl<'l> Round<'l> {
     }
 
     /// Several bundles are large, so they are made, and sent, while a place is held.
-    fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>, places: &Places) -> Staged {
+    fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>, places: &Places, turn: Deadline) -> Staged {
         let member = line.member();
         if let [only] = self.lineages.as_slice() {
-            places.with(|| line.open());
+            places.share(turn, |by| line.open(by));
+            line.until(turn);
             return line.stage(|| self.bundle(courier, only, member));
         }
-        let sent = places.with(|| {
-            line.open();
+        let sent = places.share(turn, |by| {
+            line.open(by);
             let name = |lineage: &Lineage| courier.name_on(member, &lineage.name);
             let is_there = |lineage: &&Lineage| line.has(&name(lineage), lineage.version());
             let (there, lacking): (Vec<_>, Vec<_>) = self.wanted_by(courier, member).partition(is_there);
             let bundles = lacking.into_iter().map(|lineage| self.bundle(courier, lineage, member)).collect();
             line.send_together(self.transaction.clone(), there.into_iter().map(name).collect(), bundles)
         });
+        line.until(turn);
         let staged = sent.unwrap_or_else(|| line.await_together());
         let is_any_bad = line.ended().iter().any(|ended| !ended.outcome.is_in_sync());
         match staged {
@@ -165,7 +167,7 @@ impl<'l> Round<'l> {
             _ => First::Compare(Vec::new()),
         };
         let mut line = Line::new(&courier.config.node.name, own, watcher, first, turn);
-        let staged = self.stage(courier, &mut line, &Places::new(1));
+        let staged = self.stage(courier, &mut line, &Places::new(1, 1), turn);
         let part = Part::of(staged, || Part::Concluded(line.commit(Patience::Half)));
         line.reaches(Phase::Done);
         (self.deliveries(courier, &mut line, &part), leaves_stuck(&part))

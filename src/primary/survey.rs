@@ -1,7 +1,6 @@
 //! How every node stands to the primary's lineages: asked, compared, and nothing changed.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,7 +16,7 @@ use crate::primary::delivery::Courier;
 use crate::primary::fleet::{Member, Places, for_each};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
-use crate::wire::message::{Reply, Request, Version};
+use crate::wire::message::{LINEAGES_AT_MOST, Reply, Request, Version};
 use crate::wire::presence::Presence;
 use crate::wire::survey::{Served, Survey};
 
@@ -97,14 +96,7 @@ pub enum State {
 
 /// Asks all nodes at once; rows in the order of nodes, then of lineages. Lineages that are not for a node have no row there.
 pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> io::Result<Vec<Row>> {
-    let parallel = courier.config.deploy.parallel;
-    let places = Places::new(parallel);
-    // Those who have not had their turn. One that says nothing must not use up the time of all who wait for its place.
-    let to_come = AtomicUsize::new(courier.fleet.all().count());
-    let turn = || {
-        let rounds = to_come.fetch_sub(1, Ordering::Relaxed).div_ceil(parallel).max(1);
-        deadline.at_most(deadline.left() / u32::try_from(rounds).unwrap_or(u32::MAX))
-    };
+    let places = Places::new(courier.config.deploy.parallel, courier.fleet.all().count());
     let now = Timestamp::now();
     let rows = for_each(courier.fleet.all().collect(), |member| {
         let is_own = member.name == courier.fleet.own.name;
@@ -114,10 +106,10 @@ pub fn find(courier: &Courier<'_>, lineages: &[Lineage], deadline: Deadline) -> 
         };
         let names: Vec<_> = wanted.iter().map(name).collect();
         if names.is_empty() {
-            to_come.fetch_sub(1, Ordering::Relaxed);
+            places.one_less();
             return Vec::new();
         }
-        let answer = places.with(|| ask(courier, member, &names, turn()));
+        let answer = places.share(deadline, |turn| ask(courier, member, &names, turn));
         let rows =
             wanted.into_iter().zip(&names).map(|(lineage, name)| row(courier, member, lineage, name, &answer, now));
         rows.collect()
@@ -136,14 +128,22 @@ fn ask(
     names: &[LineageName],
     deadline: Deadline,
 ) -> Result<Answer, (Option<String>, TalkError)> {
-    let request = Request::Survey { lineages: names.to_vec() };
     let own = &courier.config.node.name;
-    let mut talk = Conversation::open(own, member, &[request], deadline).map_err(|error| (None, error))?;
+    let survey = |some: &[LineageName]| Request::Survey { lineages: some.to_vec() };
+    let mut requests = names.chunks(LINEAGES_AT_MOST).map(survey);
+    let first: Vec<_> = requests.next().into_iter().collect();
+    let mut talk = Conversation::open(own, member, &first, deadline).map_err(|error| (None, error))?;
     let receiver = talk.version().to_owned();
-    match talk.receive() {
-        Ok(Reply::Surveyed { lineages }) => Ok(Answer { receiver, surveys: lineages }),
-        Ok(_) => Err((Some(receiver), TalkError::Unexpected)),
-        Err(error) => Err((Some(receiver), error)),
+    let mut surveys = Vec::new();
+    let mut reply = talk.receive();
+    loop {
+        match reply {
+            Ok(Reply::Surveyed { lineages }) => surveys.extend(lineages),
+            Ok(_) => return Err((Some(receiver), TalkError::Unexpected)),
+            Err(error) => return Err((Some(receiver), error)),
+        }
+        let Some(request) = requests.next() else { return Ok(Answer { receiver, surveys }) };
+        reply = talk.ask(&request);
     }
 }
 

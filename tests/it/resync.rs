@@ -313,6 +313,27 @@ fn a_peer_that_never_ends_the_login_takes_its_round_and_not_all_of_the_time() {
     assert_eq!(lab["web3"].installed_leaf(NAME), Some(new.fingerprint()));
 }
 
+/// With one place, web3 has to wait for web2's.
+#[test]
+fn a_login_that_never_ends_takes_a_place_and_not_the_time_of_those_who_wait_for_it() {
+    let (lab, _) = Lab::serving(3, NAME);
+    let (primary, mute) = (lab.primary(), &lab["web2"]);
+    mute.write("/usr/local/bin/mute", "#!/bin/sh\nexec sleep 600\n");
+    mute.chmod("/usr/local/bin/mute", 0o755);
+    mute.restart_sshd_with(
+        "AuthorizedKeysFile none\nAuthorizedKeysCommand /usr/local/bin/mute\nAuthorizedKeysCommandUser root\nLoginGraceTime 600\n",
+    );
+    primary.set("deploy.parallel", 1);
+    primary.set("deploy.budget", "12s");
+    let new = lab.issue(NAME, 2, &[NAME]);
+    let said = lab.resync(&[]).exits(3).says("web2  www.site.test  pending: ");
+    assert_eq!(lab["web3"].installed_leaf(NAME), Some(new.fingerprint()), "{said}");
+
+    primary.set("challenge.budget", "12s");
+    let said = primary.hooks().auth(&[NAME]).run().exits(1).says("web2: ");
+    assert!(!said.stderr().contains("web3: ") && !lab["web3"].tokens().is_empty(), "{said}");
+}
+
 #[test]
 fn a_peer_that_says_nothing_takes_one_certificates_time_and_not_the_next_ones() {
     let (lab, _) = Lab::serving(3, NAME);

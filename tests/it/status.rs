@@ -313,3 +313,24 @@ fn the_page_is_written_whole_and_the_table_is_shown_again_and_again() {
     watching.kill();
     primary.run(["certcast", "status", "--watch", "--json"]).exits(2);
 }
+
+/// More than a node is asked for at once.
+#[test]
+fn more_lineages_than_one_question_has_are_asked_for_by_several() {
+    const LINEAGES: usize = 2001;
+    let lab = Lab::raise().hosts(2).up();
+    let bundle = lab.issue("site1", 1, &["site1.test"]);
+    lab["web2"].install("site1", 1, &bundle);
+    let copy = format!(
+        "cd /etc/letsencrypt && for n in $(seq 2 {LINEAGES}); do cp -a archive/site1 archive/site$n && \
+         mkdir live/site$n && for f in cert chain fullchain privkey; do \
+         ln -s ../../archive/site$n/${{f}}1.pem live/site$n/$f.pem; done; done"
+    );
+    for host in lab.hosts() {
+        host.set("service", toml::Value::Array(Vec::new()));
+        host.run(["sh", "-c", &copy]).ok();
+    }
+    let said = status(&lab).exits(0);
+    let rows = lines(&said).into_iter().filter(|line| line.starts_with("web2 ") && line.ends_with(" in line"));
+    assert_eq!(rows.count(), LINEAGES, "{}", said.stderr());
+}

@@ -1,0 +1,121 @@
+//! Opening a node's line, and hearing what the node has.
+
+use crate::model::deadline::Deadline;
+use crate::model::names::LineageName;
+use crate::model::outcome::Outcome;
+use crate::primary::conversation::{Conversation, TalkError};
+use crate::primary::line::{First, Line, Talk, Underway};
+use crate::wire::message::{LINEAGES_AT_MOST, Reply, Request};
+
+impl Line<'_> {
+    /// Opens it, unless that was tried before. What is said is waited for until `by`, and [`Line::until`] says what follows.
+    pub fn open(&mut self, by: Deadline) {
+        let first = match &mut self.talk {
+            Talk::Unopened(first) => std::mem::replace(first, First::Compare(Vec::new())),
+            Talk::Open(talk) => return talk.until(by),
+            Talk::Broken(_) => return,
+        };
+        let (compares, first) = match first {
+            First::Compare(lineages) => {
+                let some = |some: &[LineageName]| Request::Compare { lineages: some.to_vec() };
+                let requests = lineages.chunks(LINEAGES_AT_MOST).map(some).collect();
+                (lineages, requests)
+            }
+            First::Prepare(prepare) => {
+                self.underway = Some(Underway::of(&prepare));
+                (Vec::new(), vec![Request::Prepare(prepare)])
+            }
+        };
+        let flight = &first[..first.len().min(1)];
+        let opened = Conversation::open_for_a_turn(self.own, self.member, flight, by, self.deadline);
+        self.talk = match opened {
+            Ok(talk) => Talk::Open(talk),
+            Err(error) => Talk::Broken(error.outcome()),
+        };
+        if compares.is_empty() {
+            return;
+        }
+        match self.compare(&first) {
+            Ok(()) => self.compares = compares,
+            Err(outcome) => self.talk = Talk::Broken(outcome),
+        }
+    }
+
+    /// Hears what the node has. The first of what is asked went with the first flight.
+    fn compare(&mut self, asked: &[Request]) -> Result<(), Outcome> {
+        for (index, request) in asked.iter().enumerate() {
+            if index > 0 {
+                self.talk()?.send(request).map_err(|error| error.outcome())?;
+            }
+            let Reply::Compared { lineages } = self.receive()? else { return Err(TalkError::Unexpected.outcome()) };
+            self.installed.extend(lineages.into_iter().map(|entry| (entry.lineage, entry.presence)));
+        }
+        Ok(())
+    }
+
+    /// Has a line that broke after its node had answered opened anew when it is next used, some times in a run. What the node
+    /// did in the meantime is compared then.
+    pub fn mend(&mut self) {
+        if let (Talk::Broken(_), false, 1..) = (&self.talk, self.compares.is_empty(), self.mends) {
+            self.mends -= 1;
+            self.talk = Talk::Unopened(First::Compare(std::mem::take(&mut self.compares)));
+            self.installed.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::bundle::Number;
+    use crate::model::config::Config;
+    use crate::model::digest::Digest;
+    use crate::model::names::NodeName;
+    use crate::primary::fleet::Fleet;
+    use crate::primary::watcher::{Phase, Watcher};
+    use crate::wire::message::{Installed, Version};
+    use crate::wire::presence::Presence;
+    use crate::wire::{banner, frame};
+
+    struct Nobody;
+
+    impl Watcher for Nobody {
+        fn begins(&self, _: &[&LineageName], _: Vec<NodeName>) {}
+        fn reaches(&self, _: &NodeName, _: Phase) {}
+    }
+
+    #[test]
+    fn more_lineages_than_one_question_has_are_compared_by_several() {
+        let names: Vec<LineageName> = (0..=LINEAGES_AT_MOST).map(|n| format!("site{n}").parse().unwrap()).collect();
+        let version = Version { number: Number::new(1).unwrap(), digest: Digest::of(b"x") };
+        let has = |lineage: &LineageName| Installed {
+            lineage: lineage.clone(),
+            presence: Presence::Here { version: Some(version) },
+        };
+        // What the node says to it all, in its order.
+        let mut said = Vec::new();
+        banner::write(&mut said).unwrap();
+        frame::write(&mut said, &Reply::Hello { version: "1".into(), node: "web2".parse().unwrap(), clock: 0 })
+            .unwrap();
+        for some in names.chunks(LINEAGES_AT_MOST) {
+            frame::write(&mut said, &Reply::Compared { lineages: some.iter().map(has).collect() }).unwrap();
+        }
+        let root = tempfile::tempdir().unwrap();
+        let answers = root.path().join("answers");
+        std::fs::write(&answers, said).unwrap();
+        let receive = format!("cat {}; cat >/dev/null", answers.display());
+        let text = format!(
+            "[node]\nname = \"web1\"\naddresses = [\"192.0.2.1\"]\n\n[[peer]]\nname = \"web2\"\ntransport = \"local\"\n\
+             receive = [\"sh\", \"-c\", {receive:?}]\naddresses = [\"192.0.2.2\"]\n"
+        );
+        let config = Config::parse(&text, Path::new("config.toml")).unwrap();
+        let fleet = Fleet::of(&config, Path::new("config.toml")).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let mut line = Line::new(&config.node.name, &fleet.peers[0], &Nobody, First::Compare(names.clone()), deadline);
+        line.open(deadline);
+        assert!(names.iter().all(|name| line.has(name, version)));
+    }
+}
