@@ -90,8 +90,8 @@ fn install(visit: &Visit<'_>, program: &[u8], digest: &str) -> Result<()> {
     during(&what, || visit.install(program, digest))
 }
 
-/// Proves that a peer answers through the restricted key.
-fn hello(config: &Config, config_path: &Path, name: &NodeName) -> Result<()> {
+/// Proves that a peer answers through the restricted key, and gives the version that does.
+fn hello(config: &Config, config_path: &Path, name: &NodeName) -> Result<String> {
     let fleet = Fleet::of(config, config_path)?;
     let member =
         fleet.peers.iter().find(|peer| peer.name == *name).context("the new [[peer]] is not in the configuration")?;
@@ -99,5 +99,5 @@ fn hello(config: &Config, config_path: &Path, name: &NodeName) -> Result<()> {
     let conversation = during(&format!("greeting {name}"), greet);
     let conversation = conversation.map_err(|error| anyhow!("{name}: {}", error.explained()))?;
     report::line(&format!("{name}  answers through its restricted key: certcast {}", conversation.version()));
-    Ok(())
+    Ok(conversation.version().to_owned())
 }

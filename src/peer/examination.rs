@@ -14,12 +14,11 @@ use crate::model::pasteable::pasteable;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::{baseline, found, nginx, probe, service, sudo};
+use crate::sys::timetable::RENEWING;
 
 /// A bundle, its staged copy and the journal need far less.
 const SPACE_AT_LEAST: u64 = 16 << 20;
 const INODES_AT_LEAST: u64 = 100;
-/// What makes a certbot of this node's own renew.
-const TIMERS: [&str; 2] = ["certbot.timer", "snap.certbot.renew.timer"];
 const ENABLED_TIMERS: &str = "/etc/systemd/system/timers.target.wants";
 
 /// Looks at everything here that can go wrong for these lineages; `sent` are all that the primary brings. To a key for some
@@ -195,7 +194,7 @@ fn other_certbot(node: &Node) -> Vec<Finding> {
             findings.push(Finding::error(format!("certbot here renews by {path}"), WHY, remedy));
         }
     }
-    for timer in TIMERS.into_iter().filter(|timer| may_be_there(&Path::new(ENABLED_TIMERS).join(timer))) {
+    for timer in RENEWING.into_iter().filter(|timer| may_be_there(&Path::new(ENABLED_TIMERS).join(timer))) {
         let remedy = format!("systemctl disable --now {timer}");
         findings.push(Finding::warning(format!("{timer} is enabled here"), WHY, remedy));
     }

@@ -5,10 +5,8 @@ use std::path::Path;
 use crate::model::call;
 use crate::model::finding::Finding;
 use crate::primary::own_program;
-use crate::sys::timetable::{self, Timetable};
+use crate::sys::timetable::{self, RENEWING, Timetable};
 
-/// Units of those that package certbot.
-const RENEWING: [&str; 3] = ["certbot.timer", "certbot-renew.timer", "snap.certbot.renew.timer"];
 const RESYNCING: &str = "certcast-resync.timer";
 
 /// What nothing here does by itself; that another machine does it does not show.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::bounded::read_bounded;
 
+/// What renews, by the name that each package of certbot gives it: Debian's, EPEL's and Fedora's, snap's.
+pub const RENEWING: [&str; 3] = ["certbot.timer", "certbot-renew.timer", "snap.certbot.renew.timer"];
 /// Where systemd looks for a unit; the first counts (systemd.unit(5)).
 const UNITS: [&str; 5] = [
     "etc/systemd/system",

@@ -193,7 +193,7 @@ fn a_certificate_that_ends_soon_is_said_once() {
 }
 
 /// A receiver of another release, whose clock is an hour behind.
-const OTHER_RELEASE: &str = "#!/usr/bin/python3
+pub const OTHER_RELEASE: &str = "#!/usr/bin/python3
 import json, sys, time
 def say(**message):
     data = json.dumps(message).encode()
@@ -382,7 +382,7 @@ fn what_only_the_peer_itself_can_see() {
     peer.reload_nginx();
     peer.write_renewal_conf("stray.test");
     peer.mkdir("/etc/systemd/system/timers.target.wants");
-    peer.link("/lib/systemd/system/certbot.timer", "/etc/systemd/system/timers.target.wants/certbot.timer");
+    peer.link("/lib/systemd/system/certbot.timer", "/etc/systemd/system/timers.target.wants/certbot-renew.timer");
     for directory in ["/etc/letsencrypt/archive".to_owned(), format!("/etc/letsencrypt/archive/{NAME}")] {
         peer.chmod(&directory, 0o755);
     }
@@ -391,7 +391,7 @@ fn what_only_the_peer_itself_can_see() {
         format!("web2: warning: {key} is open to everybody"),
         "web2: warning: nginx uses /etc/letsencrypt/live/other.test, which nobody brings or renews".to_owned(),
         "web2: error: certbot here renews by /etc/letsencrypt/renewal/stray.test.conf".to_owned(),
-        "web2: warning: certbot.timer is enabled here".to_owned(),
+        "web2: warning: certbot-renew.timer is enabled here".to_owned(),
         "examined 3 nodes and 1 lineages: 1 errors, 3 warnings".to_owned(),
     ];
     assert_eq!(said, expected);
@@ -409,14 +409,14 @@ fn what_only_the_peer_itself_can_see() {
         format!("chmod o-rwx {key}"),
         "on the primary, add it to deploy.lineages in /etc/certcast/config.toml; then: certcast resync".to_owned(),
         format!("mv {stray} {stray}.not-here"),
-        "systemctl disable --now certbot.timer".to_owned(),
+        "systemctl disable --now certbot-renew.timer".to_owned(),
     ];
     assert_eq!(remedies, expected);
     for remedy in [remedies[0], remedies[2]] {
         peer.run(["sh", "-c", remedy]).ok();
     }
     assert_eq!(peer.mode(&key) & 0o007, 0);
-    peer.remove("/etc/systemd/system/timers.target.wants/certbot.timer");
+    peer.remove("/etc/systemd/system/timers.target.wants/certbot-renew.timer");
     peer.remove("/etc/nginx/conf.d/other.test.conf");
     peer.reload_nginx();
     nothing_is_found(&lab);

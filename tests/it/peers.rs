@@ -1,5 +1,6 @@
 //! `peer add`: a server becomes a peer over a person's own ssh access.
 
+use crate::doctor::OTHER_RELEASE;
 use crate::lab::{Entry, Finished, Grant, Host, Lab};
 
 const NAME: &str = "www.site.test";
@@ -200,6 +201,20 @@ fn an_older_program_is_replaced_while_it_runs_and_answers() {
     primary.run(["certcast", "peer", "upgrade", "web2"]).exits(0).says("web2  has this program already");
     peer.run(["sh", "-c", "echo >/run/gate"]);
     gate.wait();
+}
+
+#[test]
+fn a_program_that_was_copied_and_is_not_the_one_that_answers_is_told() {
+    let lab = Lab::raise().hosts(2).up();
+    let (primary, peer) = (lab.primary(), &lab["web2"]);
+    peer.write("/root/receiver", OTHER_RELEASE);
+    peer.chmod("/root/receiver", 0o755);
+    peer.authorize_only(&lab.identity(), Grant::Forced("/root/receiver"));
+    peer.authorize(&primary.new_key("/root/.ssh/id_ed25519"), Grant::Shell);
+    let told = format!("web2: it is certcast 0.0.9 that answers, not {}", env!("CARGO_PKG_VERSION"));
+    peer.remove("/usr/local/bin/certcast");
+    primary.run(["certcast", "peer", "upgrade"]).exits(1).says("web2  copied certcast ").says(&told);
+    primary.run(["certcast", "peer", "upgrade"]).exits(1).says("web2  has this program already").says(&told);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::command::failure::Failure;
 use crate::command::report;
@@ -35,11 +35,19 @@ pub fn run(config_path: &Path, names: &[NodeName]) -> Result<ExitCode, Failure> 
 
 fn upgrade(config: &Config, config_path: &Path, peer: &Peer, program: &[u8], digest: &str) -> Result<()> {
     let visit = Visit { to: &super::destination(peer)?, known_hosts: &config.ssh.known_hosts };
+    let own = env!("CARGO_PKG_VERSION");
     if visit.look()?.program.as_deref() == Some(digest) {
         report::line(&format!("{}  has this program already", peer.name));
-        return Ok(());
+    } else {
+        super::install(&visit, program, digest)?;
+        report::line(&format!("{}  copied certcast {own} to {PROGRAM}", peer.name));
     }
-    super::install(&visit, program, digest)?;
-    report::line(&format!("{}  copied certcast {} to {PROGRAM}", peer.name, env!("CARGO_PKG_VERSION")));
-    super::hello(config, config_path, &peer.name)
+    // A package's program is elsewhere, and a line of authorized_keys may name that.
+    let answering = super::hello(config, config_path, &peer.name)?;
+    if answering != own {
+        bail!(
+            "it is certcast {answering} that answers, not {own}: its line in authorized_keys names another program than {PROGRAM}"
+        );
+    }
+    Ok(())
 }
