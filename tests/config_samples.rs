@@ -22,7 +22,7 @@ fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
 fn every_example_is_accepted() {
     let examples = files("examples", "toml");
     let names: Vec<_> = examples.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-    assert_eq!(names, ["load-balancer.toml", "peer.toml", "primary.toml", "two-servers.toml"]);
+    assert_eq!(names, ["load-balancer.toml", "mail.toml", "peer.toml", "primary.toml", "two-servers.toml"]);
     for path in examples {
         if let Err(error) = load(&path) {
             panic!("{error}");
