@@ -1,4 +1,4 @@
-//! The runbook against the program: every message that can reach a person has an entry in `docs/operations.md`, and is
+//! The runbook against the program: every message that can reach a person has an entry in `docs/runbook.md`, and is
 //! found there by its own words.
 //!
 //! A message is any string literal of two words or more in `src/`, wherever it is used: an error, a cause, a hint, a note, a
@@ -11,7 +11,7 @@
 use std::fs;
 use std::path::Path;
 
-const PAGE: &str = "docs/operations.md";
+const PAGE: &str = "docs/runbook.md";
 /// Shorter parts ("failed", "cannot read") are in many messages.
 const LONG_ENOUGH: usize = 12;
 /// What is longer is found by its beginning; the entry need not repeat a remedy of three lines.
