@@ -132,7 +132,7 @@ pub fn records(data: &[u8]) {
     runs(state, &run, &node, &token);
     peers(state, &lineage);
     let (digest, outcome) = (Digest::of(data), Outcome::Pending { cause: String::from_utf8_lossy(data).into_owned() });
-    record::note(state, &node, &lineage, digest, &outcome).expect("noted");
+    record::note(state, &node, &lineage, digest, &outcome, false).expect("noted");
     let noted = record::read(state, &node, &lineage).expect("what was noted is read");
     assert!(noted.outcome == outcome.harmless() && noted.pending_since.is_some());
 }

@@ -86,7 +86,7 @@ mod tests {
 
     fn delivery(outcome: Outcome) -> Delivery {
         let (node, lineage) = ("web2".parse().unwrap(), "www".parse().unwrap());
-        Delivery { node, lineage, outcome: Some(outcome), changes: Vec::new() }
+        Delivery { node, lineage, outcome: Some(outcome), is_held_back: false, changes: Vec::new() }
     }
 
     #[test]

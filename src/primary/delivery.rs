@@ -32,6 +32,9 @@ pub struct Delivery {
     /// How it ended; none for a dry run that would change something.
     #[serde(flatten)]
     pub outcome: Option<Outcome>,
+    /// Whether the node only waited because of another one, by our own word and no other.
+    #[serde(skip)]
+    pub is_held_back: bool,
     /// For a dry run: what would change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
@@ -191,7 +194,9 @@ impl<'c> Courier<'c> {
             return;
         }
         let state = &self.config.node.state;
-        if let Err(error) = record::note(state, &delivery.node, &delivery.lineage, lineage.digest(), outcome) {
+        if let Err(error) =
+            record::note(state, &delivery.node, &delivery.lineage, lineage.digest(), outcome, delivery.is_held_back)
+        {
             tracing::warn!(node = %delivery.node, "cannot remember the outcome: {error}");
         }
     }

@@ -197,6 +197,9 @@ impl<'f> Line<'f> {
 
     /// Says the word. When the answer is lost, asks for it again on a new line: the node finishes alone.
     pub fn commit(&mut self, patience: Patience) -> Outcome {
+        if self.turn.has_passed() {
+            return self.abort("there was no time left to commit");
+        }
         self.reaches(Phase::Switching);
         let Some(underway) = self.underway.take() else { return TalkError::Unexpected.outcome() };
         let (whole, half) = (self.turn, self.turn.at_most(self.turn.left() / 2));

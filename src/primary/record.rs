@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::digest::Digest;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
-use crate::primary::rollout::is_held_back;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
 use crate::sys::dir::Dir;
@@ -69,6 +68,7 @@ pub fn note(
     lineage: &LineageName,
     offered: Digest,
     outcome: &Outcome,
+    is_held_back: bool,
 ) -> io::Result<Option<Timestamp>> {
     let before = read(state, node, lineage);
     let now = Timestamp::now();
@@ -80,7 +80,7 @@ pub fn note(
     };
     // That it was held back says nothing of what was wrong with it before.
     let was_doubtful = before.as_ref().is_some_and(|record| record.is_doubtful);
-    let is_doubtful = if is_held_back(outcome) { was_doubtful } else { !outcome.is_in_sync() };
+    let is_doubtful = if is_held_back { was_doubtful } else { !outcome.is_in_sync() };
     let record = Record { outcome: outcome.clone().harmless(), has, pending_since, is_doubtful, at: now };
     let path = path(state, node, lineage);
     // 500 lineages on 50 nodes are 25,000 records, mostly as they were: those are touched, and no disk is waited for.
@@ -103,7 +103,6 @@ pub fn note(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primary::rollout::HELD_BACK;
 
     #[test]
     fn whatever_is_noted_is_read_back() {
@@ -115,7 +114,7 @@ mod tests {
         std::fs::write(&killed, "half").unwrap();
         for outcome in [Outcome::Applied { notes }, Outcome::Pending { cause: "\u{1b}".repeat(3 << 20) }] {
             let offered = Digest::of(b"x");
-            note(state.path(), &node, &lineage, offered, &outcome).unwrap();
+            note(state.path(), &node, &lineage, offered, &outcome, false).unwrap();
             let record = read(state.path(), &node, &lineage).unwrap();
             assert_eq!(record.pending_since.is_none(), outcome.is_in_sync());
             assert_eq!(record.has, Some(offered));
@@ -127,12 +126,16 @@ mod tests {
     fn a_fault_is_remembered_while_its_node_is_held_back() {
         let state = tempfile::tempdir().unwrap();
         let (node, lineage): (NodeName, LineageName) = ("web2".parse().unwrap(), "www".parse().unwrap());
-        let pending = |cause: &str| Outcome::Pending { cause: cause.into() };
-        let held = || pending(&format!("{HELD_BACK}web3 failed"));
-        for (outcome, is_doubtful) in
-            [(held(), false), (pending("off"), true), (held(), true), (Outcome::Unchanged, false), (held(), false)]
-        {
-            note(state.path(), &node, &lineage, Digest::of(b"x"), &outcome).unwrap();
+        // A node may say the very words.
+        let pending = || Outcome::Pending { cause: "held back: web3 failed".into() };
+        for (outcome, is_held_back, is_doubtful) in [
+            (pending(), true, false),
+            (pending(), false, true),
+            (pending(), true, true),
+            (Outcome::Unchanged, false, false),
+            (pending(), true, false),
+        ] {
+            note(state.path(), &node, &lineage, Digest::of(b"x"), &outcome, is_held_back).unwrap();
             let record = read(state.path(), &node, &lineage).unwrap();
             assert_eq!((record.outcome, record.is_doubtful), (outcome, is_doubtful));
         }
@@ -144,7 +147,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (node, lineage): (NodeName, LineageName) = ("web2".parse().unwrap(), "www".parse().unwrap());
         let inode = || path(state.path(), &node, &lineage).metadata().unwrap().ino();
-        let noted = |offered| note(state.path(), &node, &lineage, Digest::of(offered), &Outcome::Unchanged).unwrap();
+        let noted =
+            |offered| note(state.path(), &node, &lineage, Digest::of(offered), &Outcome::Unchanged, false).unwrap();
         noted(b"x");
         let file = std::fs::File::open(path(state.path(), &node, &lineage)).unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();

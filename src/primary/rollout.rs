@@ -1,10 +1,11 @@
 //! A round on all nodes: everybody stages at once, one commits first, then the rest.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 
 use crate::model::config::Require;
+use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::line::{Line, Patience, Staged};
@@ -12,11 +13,6 @@ use crate::primary::watcher::Phase;
 
 /// How the cause of a node begins that waits because of another one.
 pub const HELD_BACK: &str = "held back: ";
-
-/// Whether a node only waited because of another one.
-pub fn is_held_back(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Pending { cause } if cause.starts_with(HELD_BACK))
-}
 
 /// The rules of a rollout.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +30,8 @@ pub enum Part {
     Concluded(Outcome),
     /// Without the word.
     Ended(Outcome),
+    /// It only waited, because of another one: why.
+    HeldBack(String),
     /// Only asked.
     Planned(Vec<String>),
     /// Nothing was done: what it lacks goes alone.
@@ -55,7 +53,7 @@ impl Part {
         match self {
             Part::Concluded(outcome) | Part::Ended(outcome) => outcome.is_in_sync(),
             Part::Planned(_) => true,
-            Part::Left => false,
+            Part::HeldBack(_) | Part::Left => false,
         }
     }
 }
@@ -78,16 +76,19 @@ enum Word {
 /// A canary that was refused, rolled back or stuck stops the rollout: those that wait are pending,
 /// those that are done stay done, since two valid certificates side by side harm nobody. A canary that
 /// is lost on the way is replaced by the next node; `is_doubtful` names those that were lost, or did not take it, the last time.
+/// Half of the time until `turn` one of these waits for another one that may go first.
 /// A node with a lineage that no canary had is a canary too.
 pub fn roll_out(
     lines: Vec<&mut Line<'_>>,
     rules: Rules,
+    turn: Deadline,
     is_doubtful: impl Fn(&NodeName) -> bool,
     stage: impl Fn(&mut Line<'_>) -> Staged + Sync,
     own: impl FnOnce() -> Result<(), String>,
 ) -> Vec<(NodeName, Part)> {
     let names: Vec<_> = lines.iter().map(|line| line.name().clone()).collect();
     let doubtful: Vec<_> = names.iter().map(is_doubtful).collect();
+    let sound_until = turn.at_most(turn.left() / 2);
     let (events, inbox) = mpsc::channel();
     let parts = thread::scope(|scope| {
         let mut words = Vec::new();
@@ -112,7 +113,8 @@ pub fn roll_out(
         let held_back = own().err();
         let proven = BTreeSet::new();
         let doubtful = &doubtful;
-        Coordinator { rules, names: &names, doubtful, words, seats, canary: None, proven, held_back }.run(&inbox)
+        let names = &names;
+        Coordinator { rules, names, doubtful, sound_until, words, seats, canary: None, proven, held_back }.run(&inbox)
     });
     names.into_iter().zip(parts).collect()
 }
@@ -129,7 +131,10 @@ fn node_part(
         _ = events.send(Event::Staged(index, line.waiting().to_vec()));
         match wait.recv() {
             Ok(Word::Commit(patience)) => Part::Concluded(line.commit(patience)),
-            Ok(Word::Abort(why)) => Part::Ended(line.abort(&why)),
+            Ok(Word::Abort(why)) => {
+                line.forget();
+                Part::HeldBack(why)
+            }
             Err(_) => Part::Ended(line.abort("the rollout ended")),
         }
     })
@@ -151,6 +156,8 @@ struct Coordinator<'n> {
     names: &'n [NodeName],
     /// Of which of them `is_doubtful` is true.
     doubtful: &'n [bool],
+    /// When these wait for others no longer.
+    sound_until: Deadline,
     words: Vec<Sender<Word>>,
     seats: Vec<Seat>,
     /// The node that goes first.
@@ -164,13 +171,19 @@ struct Coordinator<'n> {
 impl Coordinator<'_> {
     fn run(mut self, inbox: &Receiver<Event>) -> Vec<Part> {
         let mut parts: Vec<Option<Part>> = self.names.iter().map(|_| None).collect();
-        for event in inbox {
+        loop {
+            let event = match self.sound_until.left() {
+                left if left.is_zero() => inbox.recv().map_err(RecvTimeoutError::from),
+                left => inbox.recv_timeout(left),
+            };
             match event {
-                Event::Staged(index, lineages) => self.seats[index] = Seat::Waiting(lineages),
-                Event::Ended(index, part) => {
+                Ok(Event::Staged(index, lineages)) => self.seats[index] = Seat::Waiting(lineages),
+                Ok(Event::Ended(index, part)) => {
                     self.judge(index, &part);
                     parts[index] = Some(part);
                 }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             self.go_on();
         }
@@ -234,7 +247,8 @@ impl Coordinator<'_> {
         let waiting = || self.waiting().map(|(index, _)| index);
         let mut staging = (0..self.seats.len()).filter(|index| self.seats[*index] == Seat::Staging);
         let sound = waiting().find(is_sound);
-        if sound.is_some() || staging.any(|index| is_sound(&index)) { sound } else { waiting().next() }
+        let is_one_to_come = !self.sound_until.has_passed() && staging.any(|index| is_sound(&index));
+        if sound.is_some() || is_one_to_come { sound } else { waiting().next() }
     }
 
     /// Those that wait for the word, with their lineages.

@@ -97,7 +97,7 @@ impl<'l> Round<'l> {
             if ended.iter().all(Delivery::is_well) { Ok(()) } else { Err(why) }
         };
         let on_each = lines.iter_mut().map(|line| &mut **line).collect();
-        let parts = rollout::roll_out(on_each, rules, is_doubtful, stage, settle);
+        let parts = rollout::roll_out(on_each, rules, turn, is_doubtful, stage, settle);
         for (line, (_, part)) in lines.into_iter().zip(parts) {
             is_stuck = is_stuck || leaves_stuck(&part);
             ended.extend(self.deliveries(courier, line, &part));
@@ -180,15 +180,25 @@ impl<'l> Round<'l> {
         let delivery = |lineage: &Lineage| {
             let name = courier.name_on(member, &lineage.name);
             let told = ended.iter().find(|ended| ended.lineage == name).map(|ended| ended.outcome.clone());
-            let (outcome, changes) = match (told, part) {
-                (Some(outcome), _) => (Some(outcome), Vec::new()),
-                (None, Part::Concluded(outcome) | Part::Ended(outcome)) => (Some(outcome.clone()), Vec::new()),
-                (None, Part::Planned(changes)) => (None, changes.clone()),
-                (None, Part::Left) => {
-                    (Some(Outcome::Pending { cause: format!("{}{LEFT}", rollout::HELD_BACK) }), Vec::new())
-                }
+            let mut delivery = Delivery {
+                node: member.name.clone(),
+                lineage: lineage.name.clone(),
+                outcome: told.clone(),
+                is_held_back: false,
+                changes: Vec::new(),
             };
-            Delivery { node: member.name.clone(), lineage: lineage.name.clone(), outcome, changes }
+            let mut hold_back = |cause: String| {
+                delivery.outcome = Some(Outcome::Pending { cause });
+                delivery.is_held_back = true;
+            };
+            match part {
+                _ if told.is_some() => {}
+                Part::Concluded(outcome) | Part::Ended(outcome) => delivery.outcome = Some(outcome.clone()),
+                Part::HeldBack(why) => hold_back(why.clone()),
+                Part::Planned(changes) => delivery.changes.clone_from(changes),
+                Part::Left => hold_back(format!("{}{LEFT}", rollout::HELD_BACK)),
+            }
+            delivery
         };
         self.wanted_by(courier, member).map(delivery).collect()
     }

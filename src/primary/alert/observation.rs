@@ -8,7 +8,6 @@ use crate::model::pasteable::pasteable;
 use crate::primary::alert::notice::{Kind, Observation, Subject, Trouble};
 use crate::primary::delivery::Delivery;
 use crate::primary::lineage::Lineage;
-use crate::primary::rollout::is_held_back;
 
 const BY_TIMER: &str = "it keeps what it has, and 'certcast resync' tries again, by hand or by its timer";
 
@@ -19,9 +18,11 @@ pub fn of_delivery(delivery: &Delivery) -> Option<Observation> {
     let trouble = |event, severity, step, cause: &String, next: &str, command| {
         Some(Trouble { event, severity, step, cause: cause.clone(), days_left: None, next: next.to_owned(), command })
     };
+    if delivery.is_held_back {
+        return None;
+    }
     let trouble = match delivery.outcome.as_ref()? {
         Outcome::Applied { .. } | Outcome::Unchanged => None,
-        outcome if is_held_back(outcome) => return None,
         Outcome::Pending { cause } => trouble(Event::Pending, Severity::Warning, None, cause, BY_TIMER, resync()),
         Outcome::Refused { step, cause } => {
             trouble(Event::Refused, Severity::Warning, Some(*step), cause, BY_TIMER, resync())
@@ -122,5 +123,20 @@ fn observed(kind: Kind, node: &NodeName, lineage: &str, trouble: Option<Trouble>
         subject: Subject { kind, node: node.clone(), lineage: lineage.to_owned() },
         trouble,
         is_applied: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_says_it_was_held_back_is_told_of_all_the_same() {
+        let outcome = Some(Outcome::Pending { cause: "held back: the first node, web3, failed".into() });
+        let (node, lineage) = ("web2".parse().unwrap(), "www".parse().unwrap());
+        let mut delivery = Delivery { node, lineage, outcome, is_held_back: false, changes: Vec::new() };
+        assert!(of_delivery(&delivery).is_some_and(|seen| seen.trouble.is_some()));
+        delivery.is_held_back = true;
+        assert!(of_delivery(&delivery).is_none(), "that is told of web3");
     }
 }

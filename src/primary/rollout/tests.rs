@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use super::*;
 use crate::model::outcome::Step;
+
+const LONG: Duration = Duration::from_secs(20);
 
 /// What a node will do, in the order in which it reports.
 enum Act {
@@ -9,6 +13,8 @@ enum Act {
     StagesThese(usize, &'static [&'static str], Outcome),
     /// Ends without having staged.
     Ends(usize, Outcome),
+    /// The same, and not before another one was told to commit.
+    EndsLate(usize, Outcome),
 }
 
 fn applied() -> Outcome {
@@ -35,15 +41,24 @@ fn run_with(rules: Rules, doubtful: &[bool], acts: Vec<Act>) -> (Vec<usize>, Vec
     let (words, ears): (Vec<_>, Vec<_>) = (0..nodes).map(|_| mpsc::channel()).unzip();
     let seats = vec![Seat::Staging; nodes];
     let proven = BTreeSet::new();
+    let is_late = acts.iter().any(|act| matches!(act, Act::EndsLate(..)));
+    let sound_until = Deadline::after(if is_late { Duration::from_millis(20) } else { LONG });
+    let (names, held_back) = (&names, None);
     let coordinator =
-        Coordinator { rules, names: &names, doubtful, words, seats, canary: None, proven, held_back: None };
+        Coordinator { rules, names, doubtful, sound_until, words, seats, canary: None, proven, held_back };
     let (order, commits) = mpsc::channel();
+    let mut early = Vec::new();
     let parts = thread::scope(|scope| {
         let running = scope.spawn(move || coordinator.run(&inbox));
         let mut ears: Vec<_> = ears.into_iter().map(Some).collect();
         for act in acts {
             let (index, lineages, outcome) = match act {
                 Act::Ends(index, outcome) => {
+                    events.send(Event::Ended(index, Part::Ended(outcome))).unwrap();
+                    continue;
+                }
+                Act::EndsLate(index, outcome) => {
+                    early.extend(commits.recv_timeout(LONG));
                     events.send(Event::Ended(index, Part::Ended(outcome))).unwrap();
                     continue;
                 }
@@ -54,24 +69,26 @@ fn run_with(rules: Rules, doubtful: &[bool], acts: Vec<Act>) -> (Vec<usize>, Vec
             events.send(Event::Staged(index, lineages)).unwrap();
             let (ear, events, order) = (ears[index].take().unwrap(), events.clone(), order.clone());
             scope.spawn(move || {
-                let outcome = match ear.recv().unwrap() {
+                let part = match ear.recv().unwrap() {
                     Word::Commit(_) => {
                         order.send(index).unwrap();
-                        outcome
+                        Part::Concluded(outcome)
                     }
-                    Word::Abort(cause) => Outcome::Pending { cause },
+                    Word::Abort(cause) => Part::HeldBack(cause),
                 };
-                events.send(Event::Ended(index, Part::Concluded(outcome))).unwrap();
+                events.send(Event::Ended(index, part)).unwrap();
             });
         }
         drop((events, order));
         running.join().unwrap()
     });
+    assert_eq!(early.is_empty(), !is_late, "nobody was told to commit in time");
     let outcomes = parts.into_iter().map(|part| match part {
         Part::Concluded(outcome) | Part::Ended(outcome) => outcome,
+        Part::HeldBack(cause) => Outcome::Pending { cause },
         Part::Planned(_) | Part::Left => panic!("nothing was planned or left"),
     });
-    (commits.iter().collect(), outcomes.collect())
+    (early.into_iter().chain(commits).collect(), outcomes.collect())
 }
 
 const CANARY: Rules = Rules { require: Require::Reachable, canary: true };
@@ -110,6 +127,12 @@ fn a_doubtful_node_is_canary_only_when_there_is_no_other() {
     assert_eq!(run_with(CANARY, &[true, true, true], acts()).0[0], 0);
     let others_gone = vec![Act::Stages(0, applied()), Act::Ends(1, pending()), Act::Ends(2, pending())];
     assert_eq!(run_with(CANARY, &[true, false, false], others_gone).0, [0]);
+}
+
+#[test]
+fn a_doubtful_node_waits_no_longer_for_another_than_leaves_time_for_itself() {
+    let acts = vec![Act::Stages(0, applied()), Act::EndsLate(1, pending())];
+    assert_eq!(run_with(CANARY, &[true, false], acts), (vec![0], vec![applied(), pending()]));
 }
 
 #[test]
