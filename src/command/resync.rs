@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::{Resync, WishArguments};
 use crate::command::deploy::lock;
@@ -30,6 +31,8 @@ use crate::wire::message::Wishes;
 
 /// What waits for receivers of alerts: a timer has the time that a hook has not.
 const ALERTS: Duration = Duration::from_secs(60);
+/// certbot's timer tries twice a day what failed: a name that it does not ask for any more is in no certificate.
+const ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(48);
 /// certbot switches its four links within milliseconds.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
@@ -51,7 +54,7 @@ pub fn run(config_path: &Path, arguments: &Resync) -> Result<ExitCode, Failure> 
     let is_whole = arguments.lineages.is_empty() && arguments.peers.is_empty();
     if is_whole
         && matches!(code, Ok(ExitCode::Done))
-        && !elsewhere::with_all_at_home(&config).unwrap_or_default().is_empty()
+        && elsewhere::with_all_at_home(&config).unwrap_or_default().iter().any(|name| config.deploy.wants(name))
     {
         alert::ping(&config, ALERTS);
     }
@@ -63,7 +66,7 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     let lineages = || trees.values().flatten();
     let WishArguments { force, adopt, dry_run } = arguments.wishes;
     let manner = Manner { wishes: Wishes { force, adopt, dry_run }, is_fresh: false };
-    let (own, now) = (&config.node.name, jiff::Timestamp::now().as_second());
+    let (own, now) = (&config.node.name, Timestamp::now().as_second());
     let mut observations: Vec<_> = lineages().flat_map(|lineage| observation::of_lineage(own, lineage, now)).collect();
     let present = elsewhere::with_all_at_home(config).map_err(Failure::refused)?;
     for (lineage, cause) in &unfit {
@@ -91,7 +94,8 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
         };
         let names = lineages().filter(is_taken).flat_map(|lineage| lineage.bundle.names());
         observations.extend(observation::of_challenges(own, &names.collect::<Vec<_>>(), &[]));
-        alert::note_all(config, &observations, |subject| is_gone(config, fleet, &present, subject));
+        let courier = Courier { config, letsencrypt: &config.node.letsencrypt, fleet, manner };
+        alert::note_all(config, &observations, |subject, seen| is_gone(&courier, &present, subject, seen));
     }
     let code = report::exit_code(&deliveries, !unfit.is_empty());
     print(&deliveries, arguments, code)?;
@@ -101,15 +105,18 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
     Ok(code)
 }
 
-/// Whether nobody will see a subject of alerts again: its node, lineage or route is not there any more.
-fn is_gone(config: &Config, fleet: &Fleet, present: &[LineageName], subject: &Subject) -> bool {
+/// Whether nobody will see a subject of alerts again: its node, lineage or route is not there any more, or by its name.
+fn is_gone(courier: &Courier<'_>, present: &[LineageName], subject: &Subject, seen: Timestamp) -> bool {
+    let Courier { config, fleet, .. } = courier;
     let lineage = present.iter().find(|name| name.as_str() == subject.lineage && config.deploy.wants(name));
     let node = fleet.all().find(|member| member.name == subject.node);
+    let is_ours = node.is_some_and(Member::is_own);
     match subject.kind {
-        Kind::Delivery => !node.zip(lineage).is_some_and(|(node, lineage)| node.is_own() || node.wants(lineage)),
-        Kind::Lineage | Kind::Expiry => lineage.is_none(),
-        Kind::Route => !alert::labels(config).contains(&subject.lineage),
-        Kind::Challenge | Kind::Test => false,
+        Kind::Delivery => !node.zip(lineage).is_some_and(|(node, lineage)| is_ours || courier.wants(node, lineage)),
+        Kind::Lineage | Kind::Expiry => lineage.is_none() || !is_ours,
+        Kind::Route => !alert::labels(config).contains(&subject.lineage) || !is_ours,
+        Kind::Challenge => seen.duration_until(Timestamp::now()) > ASKED_AGAIN || !is_ours,
+        Kind::Test => false,
     }
 }
 
@@ -201,7 +208,7 @@ fn wanted(config: &Config, name: &LineageName) -> Result<LineageName, Failure> {
 }
 
 fn read_patiently(letsencrypt: &Path, name: &LineageName) -> Result<Lineage, LineageError> {
-    let now = jiff::Timestamp::now().as_second();
+    let now = Timestamp::now().as_second();
     match Lineage::read(letsencrypt, name, now) {
         Err(error) if error.may_pass() => {
             thread::sleep(SECOND_LOOK);
@@ -223,3 +230,6 @@ fn withdraw_what_is_owed(config: &Config, fleet: &Fleet) {
         Err(error) => tracing::warn!("cannot withdraw old challenges: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,7 @@ fn told_of(route: &alert::Standing) -> Option<String> {
         troubles.push(format!("{dead} were put aside, since its receiver would not have them"));
     }
     if *dropped > 0 {
-        troubles.push(format!("{dropped} were dropped, the oldest, since too many waited"));
+        troubles.push(format!("{dropped} were dropped: the oldest, since too many waited, or what was too long"));
     }
     (!troubles.is_empty()).then(|| format!("{label}: {}", troubles.join("; ")))
 }

@@ -566,3 +566,17 @@ fn with_a_peer_that_is_there_no_more_its_trouble_is_over() {
     lab.resync(&[]).ok();
     assert_eq!(states(primary, "/hook"), [1, 0], "{:?}", heard(primary, "/hook"));
 }
+
+#[test]
+fn where_no_lineage_is_wanted_nobody_is_told_that_all_is_well() {
+    let (lab, _) = Lab::serving(1, NAME);
+    let primary = lab.primary();
+    let _receiver = receiver(primary);
+    configure(primary, "\n[[alert]]\nto = \"healthcheck\"\nurl = \"http://127.0.0.1:9000/ping\"\n");
+    primary.set("deploy.lineages", vec!["other"]);
+    lab.resync(&[]).ok();
+    assert!(heard(primary, "/ping").is_empty(), "nothing was looked at");
+    primary.set("deploy.lineages", vec!["*"]);
+    lab.resync(&[]).ok();
+    assert_eq!(states(primary, "/ping"), [0]);
+}

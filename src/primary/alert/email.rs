@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox as Party, Message};
@@ -17,6 +18,8 @@ use crate::model::config::Mailbox;
 use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::escape::escaped;
+use crate::model::some_of::grouped;
+use crate::primary::fleet::for_each;
 
 /// The usual ports of SMTP, and of SMTP within TLS (RFC 8314).
 const PORTS: (u16, u16) = (25, 465);
@@ -33,35 +36,45 @@ pub struct Envelope<'e> {
     pub login: Option<(&'e str, &'e str)>,
 }
 
-/// Some in one mail. One recipient who is refused costs no other one the mail.
+/// Some in one mail, to all at once: one recipient who is refused or slow costs no other one the mail.
 pub fn send(envelope: &Envelope<'_>, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
     let refused = |error: &dyn Display| SendError::Refused(escaped(&error.to_string()));
-    let mail = mail(envelope, notices).map_err(|error| refused(&error))?.formatted();
+    let mail = Arc::new(mail(envelope, notices).map_err(|error| refused(&error))?.formatted());
     let transport = transport(envelope, deadline).map_err(|error| SendError::Unreached(told(&error)))?;
     let address = |mailbox: &Mailbox| mailbox.as_str().parse().map_err(|error| refused(&error));
     let from: Address = address(envelope.from)?;
     let recipients = envelope.to.iter().map(address).collect::<Result<Vec<Address>, _>>()?;
-    // A server may be slow with each word, and with the handshake.
-    http::in_time(deadline, move || {
-        let mut result = Err(SendError::Refused("nobody is to get it".to_owned()));
-        for recipient in recipients {
-            let one = match lettre::address::Envelope::new(Some(from.clone()), vec![recipient.clone()]) {
-                Ok(one) => transport.send_raw(&one, &mail),
-                Err(error) => return Err(SendError::Refused(told(&error))),
-            };
-            match one {
-                Ok(_) => result = Ok(()),
-                Err(error) if result.is_err() => {
-                    let text = told(&error);
-                    // Also for ever: a server that refuses us today (RFC 5321 section 4.2.1).
-                    let is_refused = error.is_permanent();
-                    result = Err(if is_refused { SendError::Refused(text) } else { SendError::Unreached(text) });
-                }
-                Err(error) => tracing::warn!("{recipient} does not get the mail: {}", told(&error)),
-            }
-        }
-        result
-    })
+    let went = for_each(recipients, |recipient| {
+        let (transport, from, to, mail) = (transport.clone(), from.clone(), recipient.clone(), Arc::clone(&mail));
+        // A server may be slow with each word, and with the handshake.
+        (recipient, http::in_time(deadline, move || send_to(&transport, from, to, &mail)))
+    });
+    conclude(went.map_err(|error| SendError::Unreached(error.to_string()))?)
+}
+
+fn send_to(transport: &SmtpTransport, from: Address, to: Address, mail: &[u8]) -> Result<(), SendError> {
+    let envelope = lettre::address::Envelope::new(Some(from), vec![to]);
+    let envelope = envelope.map_err(|error| SendError::Refused(told(&error)))?;
+    match transport.send_raw(&envelope, mail) {
+        Ok(_) => Ok(()),
+        // Also for ever: a server that refuses us today (RFC 5321 section 4.2.1).
+        Err(error) if error.is_permanent() => Err(SendError::Refused(told(&error))),
+        Err(error) => Err(SendError::Unreached(told(&error))),
+    }
+}
+
+/// As long as nobody has it, it can be sent again to all of them.
+fn conclude(went: Vec<(Address, Result<(), SendError>)>) -> Result<(), SendError> {
+    let all = went.len();
+    let failed: Vec<_> = went.into_iter().filter_map(|(to, went)| went.err().map(|error| (error, to))).collect();
+    let (count, is_refused) = (failed.len(), failed.iter().all(|(error, _)| matches!(error, SendError::Refused(_))));
+    let causes = grouped(failed.into_iter().map(|(error, to)| (error.to_string(), to.to_string()))).into_iter();
+    let text = causes.map(|(cause, to)| format!("{}: {cause}", to.join(", "))).collect::<Vec<_>>().join("; ");
+    match count {
+        0 => Ok(()),
+        some if some < all => Err(SendError::Partly(format!("the others took it, but not {text}"))),
+        _ => Err(if is_refused { SendError::Refused(text) } else { SendError::Unreached(text) }),
+    }
 }
 
 fn told(error: &dyn std::error::Error) -> String {

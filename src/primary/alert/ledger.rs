@@ -60,10 +60,12 @@ struct Heard {
 }
 
 impl Ledger {
-    /// What an earlier run left. A damaged one counts as none: everything is told again.
+    /// What an earlier run left. A damaged one, or one too large to be ours, counts as none: everything is told again.
     pub fn read(directory: &Path) -> io::Result<Ledger> {
         match bounded::read_bounded(&directory.join(FILE), FILE_AT_MOST) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ledger::default()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge) => {
+                Ok(Ledger::default())
+            }
             text => Ok(serde_json::from_slice(&text?).unwrap_or_default()),
         }
     }
@@ -81,6 +83,8 @@ impl Ledger {
     /// Puts into the outbox what a route is to be told of an observation.
     pub fn compare(&mut self, observation: &Observation, route: &str, alert: &Alert, now: Timestamp) {
         let Observation { subject, trouble, is_applied } = observation;
+        // Also what is told later, as what it was before.
+        let trouble = trouble.as_ref().map(Trouble::harmless);
         if trouble.is_none() && !is_applied && !self.entries.contains_key(&subject.key()) {
             return;
         }
@@ -98,10 +102,10 @@ impl Ledger {
         }
     }
 
-    /// The subjects of which some route believes that something is wrong.
-    pub fn troubled(&self) -> Vec<Subject> {
+    /// The subjects of which some route believes that something is wrong, and when each was seen last.
+    pub fn troubled(&self) -> impl Iterator<Item = (&Subject, Timestamp)> {
         let is_told = |entry: &&Entry| entry.since.is_some() || entry.routes.values().any(|heard| heard.told.is_some());
-        self.entries.values().filter(is_told).map(|entry| entry.subject.clone()).collect()
+        self.entries.values().filter(is_told).map(|entry| (&entry.subject, entry.seen))
     }
 }
 

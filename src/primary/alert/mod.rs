@@ -61,17 +61,17 @@ pub struct Standing {
 ///
 /// Under the lock of what was observed, so that of two runs the later one has the last word.
 pub fn note(config: &Config, observations: &[Observation]) {
-    note_all(config, observations, |_| false);
+    note_all(config, observations, |_, _| false);
 }
 
-/// The same, and that it is over with what is there no more: nobody will see its end.
-pub fn note_all(config: &Config, observations: &[Observation], is_gone: impl Fn(&Subject) -> bool) {
+/// The same, and that it is over with what is there no more: nobody will see its end. Whether it is, by when it was seen last.
+pub fn note_all(config: &Config, observations: &[Observation], is_gone: impl Fn(&Subject, Timestamp) -> bool) {
     if config.alerts.is_empty() {
         return;
     }
     let seen = |ledger: &Ledger| {
-        let gone = ledger.troubled().into_iter().filter(|subject| is_gone(subject));
-        let ends = gone.map(|subject| Observation { subject, trouble: None, is_applied: false });
+        let gone = ledger.troubled().filter(|(subject, seen)| is_gone(subject, *seen));
+        let ends = gone.map(|(subject, _)| Observation { subject: subject.clone(), trouble: None, is_applied: false });
         observations.iter().cloned().chain(ends).collect()
     };
     if let Err(error) = put_down(config, seen) {
@@ -105,8 +105,8 @@ pub fn test(config: &Config) -> io::Result<Vec<(String, Result<(), SendError>)>>
     let notice = Notice::test(&config.node.name);
     for_each(outlets(config), |outlet| {
         let deadline = Deadline::after(outlet.alert.timeout);
-        let went = outlet.send(std::slice::from_ref(&notice), deadline);
-        (outlet.label, went.error.map_or(Ok(()), Err))
+        let went = outlet.send_message(std::slice::from_ref(&notice), deadline);
+        (outlet.label, went)
     })
 }
 
@@ -183,3 +183,6 @@ fn outlets(config: &Config) -> Vec<Outlet> {
     };
     config.alerts.iter().enumerate().map(outlet).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,9 +107,23 @@ pub struct Notice {
 
 /// A receiver may take no more; the rest of a cause is in the log.
 const CAUSE_AT_MOST: usize = 1500;
+/// With its names, or what to run on another node.
+const COMMAND_AT_MOST: usize = 2500;
 /// Of several in one message.
 const BRIEF: usize = 100;
 const NOTHING: &str = "nothing is to be done";
+
+impl Trouble {
+    /// The same with its texts as they may be stored and sent: escaped, and none of them large.
+    #[must_use]
+    pub fn harmless(&self) -> Trouble {
+        Trouble {
+            cause: escaped_up_to(&self.cause, CAUSE_AT_MOST),
+            command: escaped_up_to(&self.command, COMMAND_AT_MOST),
+            ..self.clone()
+        }
+    }
+}
 
 impl Notice {
     /// Of a trouble that began then.
@@ -118,7 +132,7 @@ impl Notice {
             id: id(subject, trouble.event, 1, now),
             time: now,
             state: 1,
-            trouble: Trouble { cause: escaped_up_to(&trouble.cause, CAUSE_AT_MOST), ..trouble.clone() },
+            trouble: trouble.clone(),
             before: None,
             subject: subject.clone(),
             since,

@@ -9,6 +9,8 @@ use crate::primary::alert::notice::{Kind, Observation, Subject, Trouble};
 use crate::primary::delivery::Delivery;
 use crate::primary::lineage::Lineage;
 
+/// So much of names makes a command that can still be pasted; whoever runs it sees what is wrong with these.
+const NAMES_AT_MOST: usize = 2000;
 const BY_TIMER: &str = "it keeps what it has, and 'certcast resync' tries again, by hand or by its timer";
 
 /// How a delivery ended; nothing where another node held it back, which is told of that one.
@@ -91,12 +93,17 @@ pub fn of_challenges(own: &NodeName, names: &[&Identifier], complaints: &[String
         return names.iter().map(|name| observed(Kind::Challenge, own, &name.to_string(), None)).collect();
     }
     let all: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let words: Vec<&str> = ["certcast", "rehearse"].into_iter().chain(all.iter().map(String::as_str)).collect();
+    let mut length = 0;
+    let so_many = all.iter().map(String::as_str).take_while(|name| {
+        length += name.len() + 1;
+        length <= NAMES_AT_MOST
+    });
+    let words: Vec<&str> = ["certcast", "rehearse"].into_iter().chain(so_many).collect();
     let trouble = Trouble {
         event: Event::ChallengeFailed,
         severity: Severity::Critical,
         step: None,
-        cause: complaints.join("\n"),
+        cause: complaints.join("; "),
         days_left: None,
         next: "the CA may ask just there, and then the renewal fails; certbot's timer tries again".to_owned(),
         command: pasteable(&words),
@@ -127,16 +134,4 @@ fn observed(kind: Kind, node: &NodeName, lineage: &str, trouble: Option<Trouble>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_that_says_it_was_held_back_is_told_of_all_the_same() {
-        let outcome = Some(Outcome::Pending { cause: "held back: the first node, web3, failed".into() });
-        let (node, lineage) = ("web2".parse().unwrap(), "www".parse().unwrap());
-        let mut delivery = Delivery { node, lineage, outcome, is_held_back: false, changes: Vec::new() };
-        assert!(of_delivery(&delivery).is_some_and(|seen| seen.trouble.is_some()));
-        delivery.is_held_back = true;
-        assert!(of_delivery(&delivery).is_none(), "that is told of web3");
-    }
-}
+mod tests;

@@ -35,6 +35,9 @@ pub enum SendError {
     /// The receiver would not have it.
     #[error("{0}")]
     Refused(String),
+    /// Some have it, and would have it twice: it is not sent again.
+    #[error("{0}")]
+    Partly(String),
 }
 
 /// How sending went.
@@ -91,7 +94,12 @@ impl Outlet {
         while !deadline.has_passed() {
             let notices = self.spool.first(AT_ONCE)?;
             if notices.is_empty() {
-                break;
+                let _held = Lock::acquire(&directory.join("lock"), Deadline::after(LOCK))?;
+                if !self.spool.drop_too_long()? {
+                    break;
+                }
+                tracing::error!("{}: an alert is lost: it is too long", self.label);
+                continue;
             }
             let sent = self.send(&notices, deadline);
             let _held = Lock::acquire(&directory.join("lock"), Deadline::after(LOCK))?;
@@ -164,10 +172,18 @@ impl Outlet {
         if deadline.has_passed() {
             return Err(SendError::Unreached("the time was up".to_owned()));
         }
-        self.send_message(message, deadline.at_most(self.alert.timeout))
+        match self.send_message(message, deadline) {
+            Err(SendError::Partly(why)) => {
+                tracing::warn!("{}: {why}", self.label);
+                Ok(())
+            }
+            sent => sent,
+        }
     }
 
-    fn send_message(&self, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
+    /// Sends one message, within the time that it may take.
+    pub fn send_message(&self, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
+        let deadline = deadline.at_most(self.alert.timeout);
         let secret = self.secret()?;
         let secret = secret.as_ref().map(|secret| secret.as_str());
         let sent = match &self.alert.route {
@@ -238,5 +254,6 @@ fn without(secret: Option<&str>, error: SendError) -> SendError {
     match error {
         SendError::Unreached(text) => SendError::Unreached(clean(text)),
         SendError::Refused(text) => SendError::Refused(clean(text)),
+        SendError::Partly(text) => SendError::Partly(clean(text)),
     }
 }

@@ -41,7 +41,7 @@ pub struct Health {
     pub failing: Option<(Timestamp, String)>,
     /// How often its receiver would not take the first that waits.
     pub refusals: u32,
-    /// How many were dropped, as too much waited, since there was last nothing to send.
+    /// How many were dropped, as too much waited or one was too long, since there was last nothing to send.
     pub dropped: u64,
 }
 
@@ -95,6 +95,25 @@ impl Spool {
             }
         }
         Ok(notices)
+    }
+
+    /// Drops what is before the first notice if it is longer than any that is written: nothing behind it would ever be sent.
+    /// Whether there was such a line.
+    pub fn drop_too_long(&self) -> io::Result<bool> {
+        let Some(mut lines) = self.lines()? else { return Ok(false) };
+        while let Some(line) = next_line(&mut lines)? {
+            if serde_json::from_slice::<Notice>(&line).is_ok() {
+                return Ok(false);
+            }
+        }
+        // At the end there is nothing to pass over.
+        if lines.skip_until(b'\n')? == 0 {
+            return Ok(false);
+        }
+        let health = self.health();
+        self.note(&Health { dropped: health.dropped + 1, ..health })?;
+        self.go_on_at(lines)?;
+        Ok(true)
     }
 
     /// Removes those that were sent: all up to and with this one.
@@ -205,7 +224,7 @@ impl Spool {
     }
 }
 
-/// A whole line without its end; what has none was never written.
+/// A whole line without its end; what has none was never written, or is longer than any.
 fn next_line(lines: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     Read::by_ref(lines).take(LINE_AT_MOST).read_until(b'\n', &mut line)?;

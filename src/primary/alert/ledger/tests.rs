@@ -2,6 +2,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::primary::alert::notice::Kind;
+use crate::primary::alert::spool::Spool;
 
 fn at(minutes: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
@@ -137,7 +138,7 @@ fn it_is_read_back_with_its_outbox_and_a_damaged_one_counts_as_none() {
     ledger.compare(&seen(PENDING), "one", &all, at(0));
     ledger.write(home.path(), at(0)).unwrap();
     let mut again = Ledger::read(home.path()).unwrap();
-    assert_eq!((again.outbox.len(), again.troubled().len()), (1, 1));
+    assert_eq!((again.outbox.len(), again.troubled().count()), (1, 1));
     again.outbox.clear();
     assert!(tell(&mut again, &seen(PENDING), &all, at(1)).is_none());
     assert!(tell(&mut again, &seen(None), &all, at(2)).is_some());
@@ -145,4 +146,26 @@ fn it_is_read_back_with_its_outbox_and_a_damaged_one_counts_as_none() {
     assert!(Ledger::read(home.path()).unwrap().entries.is_empty(), "it is well for a month");
     std::fs::write(home.path().join(FILE), "{\"entries\":").unwrap();
     assert!(Ledger::read(home.path()).unwrap().entries.is_empty());
+}
+
+#[test]
+fn one_too_large_to_be_ours_counts_as_none_too() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::File::create(home.path().join(FILE)).unwrap().set_len(FILE_AT_MOST + 1).unwrap();
+    assert!(Ledger::read(home.path()).unwrap().entries.is_empty());
+}
+
+#[test]
+fn a_cause_without_end_keeps_no_other_notice_from_being_sent() {
+    let (home, all, mut ledger) = (tempfile::tempdir().unwrap(), route(Severity::Warning, &[]), Ledger::default());
+    let mut wide = seen(PENDING);
+    wide.trouble.as_mut().unwrap().cause = "why\n".repeat(70_000);
+    wide.trouble.as_mut().unwrap().command = "certcast rehearse ".repeat(70_000);
+    let all_of_it = [wide, seen(None), seen(PENDING)];
+    let notices: Vec<_> =
+        all_of_it.iter().zip((0..).map(at)).map(|(seen, now)| tell(&mut ledger, seen, &all, now).unwrap()).collect();
+    let spool = Spool::of(home.path(), "one".to_owned());
+    spool.append(&notices.iter().collect::<Vec<_>>()).unwrap();
+    assert_eq!(spool.first(9).unwrap(), notices);
+    assert!(notices[0].trouble.cause.ends_with("bytes in all)") && notices[0].trouble.cause.len() < 20_000);
 }

@@ -75,3 +75,24 @@ fn what_is_put_aside_waits_no_more() {
     assert_eq!(ids(&spool), ["1"]);
     assert!(fs::read_to_string(spool.path("dead")).unwrap().contains("\"id\":\"0\""));
 }
+
+#[test]
+fn what_is_too_long_is_dropped_and_counted_and_what_is_behind_it_is_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let spool = spool(home.path());
+    let mut long = notice(1);
+    long.trouble.cause = "x".repeat(70_000);
+    spool.append(&[&notice(0), &long, &notice(2)]).unwrap();
+    assert_eq!(ids(&spool), ["0"]);
+    assert!(!spool.drop_too_long().unwrap(), "what is before it is sent first");
+    spool.remove_up_to("0").unwrap();
+    assert!(spool.drop_too_long().unwrap() && !spool.drop_too_long().unwrap());
+    assert_eq!((ids(&spool), spool.health().dropped), (vec!["2".to_owned()], 1));
+    spool.remove_up_to("2").unwrap();
+    spool.append(&[&long]).unwrap();
+    assert!(spool.drop_too_long().unwrap() && !spool.drop_too_long().unwrap());
+    assert_eq!((spool.standing("a".into()).waiting, spool.health().dropped), (0, 2));
+    // What a kill left of a line is none that was promised.
+    fs::write(spool.path("queue"), "x").unwrap();
+    assert!(!spool.drop_too_long().unwrap());
+}
