@@ -7,8 +7,8 @@ use crate::model::names::{Identifier, NodeName};
 use crate::primary::fleet::{Fleet, Member};
 use crate::primary::proof::{Role, Target};
 
-/// The places to ask for one of the names at least; none of nodes that failed before. What is not asked where the public asks is a warning each
-/// time: the proof says less then.
+/// The places to ask for one of the names at least; none of nodes that failed before. What is not asked where the public asks
+/// is a warning each time: the proof says less then.
 pub fn targets(
     config: &Config,
     fleet: &Fleet,
@@ -27,8 +27,8 @@ pub fn targets(
     public.into_iter().filter_map(|target| reachable(config, target, warnings)).collect()
 }
 
-/// Whether the CA may ask this place for the name, a front where DNS lists it or that is not known. For an address it asks there only, and nowhere else where that is one
-/// of ours: also when it is not asked here, or its node has failed before.
+/// Whether the CA may ask this place for the name: a front only where DNS lists it, as far as that is known. For an address it
+/// asks there, and nowhere else where that is one of ours: also when it is not asked here, or its node has failed before.
 pub fn may_ask(
     config: &Config,
     fleet: &Fleet,

@@ -260,5 +260,7 @@ fn renewals_amid_faults_are_whole_everywhere_after_one_resync() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let many = number("CERTCAST_ROUNDS").map_or(10, |many| usize::try_from(many).unwrap());
     let struck = rounds(many, number("CERTCAST_CHAOS_SEED").unwrap_or(now));
-    assert!(struck.values().sum::<usize>() > 0, "nobody was hit: {struck:?}");
+    let hit: usize = ["FreezeReceivers", "KillReceivers"].iter().filter_map(|fault| struck.get(*fault)).sum();
+    // One round or two may have rolled neither.
+    assert!(hit > 0 || many < 4, "no receiver was hit: {struck:?}");
 }
