@@ -23,9 +23,5 @@ pub fn test(config_path: &Path) -> Result<ExitCode, Failure> {
             Err(error) => report::complain(&format!("{label}: {error}")),
         }
     }
-    Ok(match went.iter().filter(|(_, result)| result.is_err()).count() {
-        0 => ExitCode::Done,
-        failed if failed == went.len() => ExitCode::Failed,
-        _ => ExitCode::Partly,
-    })
+    Ok(ExitCode::of(went.len(), went.iter().filter(|(_, result)| result.is_ok()).count(), false))
 }

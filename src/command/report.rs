@@ -52,21 +52,11 @@ pub fn complain_of(texts: &[String], at_most: usize) {
 }
 
 /// The exit code of a run; `unfit` when some lineage was not fit to be sent.
-///
-/// What a script may conclude: 3 says that something is in line, 4 that nothing was delivered at all.
 pub fn exit_code(deliveries: &[Delivery], unfit: bool) -> ExitCode {
-    let is_stuck = |delivery: &Delivery| matches!(delivery.outcome, Some(Outcome::Stuck { .. }));
-    if deliveries.iter().any(is_stuck) {
-        ExitCode::Stuck
-    } else if deliveries.is_empty() {
-        if unfit { ExitCode::Refused } else { ExitCode::Done }
-    } else if !deliveries.iter().any(Delivery::is_well) {
-        ExitCode::Failed
-    } else if unfit || !deliveries.iter().all(Delivery::is_well) {
-        ExitCode::Partly
-    } else {
-        ExitCode::Done
+    if deliveries.iter().any(|delivery| matches!(delivery.outcome, Some(Outcome::Stuck { .. }))) {
+        return ExitCode::Stuck;
     }
+    ExitCode::of(deliveries.len(), deliveries.iter().filter(|delivery| delivery.is_well()).count(), unfit)
 }
 
 /// The lines of one delivery; none where nothing was to be done.
@@ -84,22 +74,15 @@ mod tests {
     use super::*;
     use crate::model::outcome::Step;
 
-    fn delivery(outcome: Outcome) -> Delivery {
-        let (node, lineage) = ("web2".parse().unwrap(), "www".parse().unwrap());
-        Delivery { node, lineage, outcome: Some(outcome), is_held_back: false, changes: Vec::new() }
-    }
-
     #[test]
-    fn partly_needs_a_node_in_line_and_refused_means_that_nothing_was_delivered() {
-        let done = || delivery(Outcome::Unchanged);
+    fn a_run_counts_what_is_in_line_and_a_stuck_node_outweighs_it() {
+        let delivery = |outcome| {
+            let (node, lineage) = ("web2".parse().unwrap(), "www".parse().unwrap());
+            Delivery { node, lineage, outcome: Some(outcome), is_held_back: false, changes: Vec::new() }
+        };
         let refused = || delivery(Outcome::Refused { step: Step::Baseline, cause: "no".into() });
-        let stuck = || delivery(Outcome::Stuck { cause: "no".into(), remedy: Vec::new() });
-        assert_eq!(exit_code(&[], false), ExitCode::Done);
-        assert_eq!(exit_code(&[], true), ExitCode::Refused);
-        assert_eq!(exit_code(&[done()], false), ExitCode::Done);
-        assert_eq!(exit_code(&[done()], true), ExitCode::Partly);
-        assert_eq!(exit_code(&[done(), refused()], false), ExitCode::Partly);
-        assert_eq!(exit_code(&[refused()], false), ExitCode::Failed);
-        assert_eq!(exit_code(&[done(), stuck(), refused()], true), ExitCode::Stuck);
+        let stuck = delivery(Outcome::Stuck { cause: "no".into(), remedy: Vec::new() });
+        assert_eq!(exit_code(&[delivery(Outcome::Unchanged), refused()], false), ExitCode::Partly);
+        assert_eq!(exit_code(&[delivery(Outcome::Unchanged), stuck, refused()], true), ExitCode::Stuck);
     }
 }

@@ -122,16 +122,10 @@ fn told_of(route: &alert::Standing) -> Option<String> {
 }
 
 fn code(rows: &[Row], unfit: bool) -> ExitCode {
-    let in_line = rows.iter().filter(|row| row.state == State::InLine).count();
     if rows.iter().any(|row| matches!(row.state, State::Stuck { .. })) {
         return ExitCode::Stuck;
     }
-    match (rows.len(), in_line) {
-        (0, _) if unfit => ExitCode::Refused,
-        (all, some) if all == some && !unfit => ExitCode::Done,
-        (_, 0) => ExitCode::Failed,
-        _ => ExitCode::Partly,
-    }
+    ExitCode::of(rows.len(), rows.iter().filter(|row| row.state == State::InLine).count(), unfit)
 }
 
 /// A state that has no room beside its row begins below it; `columns` are the terminal's.

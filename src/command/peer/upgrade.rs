@@ -19,18 +19,14 @@ pub fn run(config_path: &Path, names: &[NodeName]) -> Result<ExitCode, Failure> 
         names => names.iter().map(|name| super::find(&config, name)).collect::<Result<_, _>>()?,
     };
     let (program, digest) = super::this_program()?;
-    let mut failed = 0;
+    let mut well = 0;
     for peer in &chosen {
-        if let Err(error) = upgrade(&config, config_path, peer, &program, &digest) {
-            failed += 1;
-            report::complain(&format!("{}: {error:#}", peer.name));
+        match upgrade(&config, config_path, peer, &program, &digest) {
+            Ok(()) => well += 1,
+            Err(error) => report::complain(&format!("{}: {error:#}", peer.name)),
         }
     }
-    Ok(match failed {
-        0 => ExitCode::Done,
-        all if all == chosen.len() => ExitCode::Failed,
-        _ => ExitCode::Partly,
-    })
+    Ok(ExitCode::of(chosen.len(), well, false))
 }
 
 fn upgrade(config: &Config, config_path: &Path, peer: &Peer, program: &[u8], digest: &str) -> Result<()> {

@@ -78,8 +78,6 @@ fn every_exit_code_has_its_case_and_is_on_the_page() {
         states.iter().map(|state| Row { state: state.clone(), ..row("web1") }).collect()
     };
     let stuck = State::Stuck { cause: "no".into() };
-    assert_eq!(code(&is(&[State::InLine, State::InLine]), false), ExitCode::Done);
-    assert_eq!(code(&is(&[State::InLine]), true), ExitCode::Partly);
     assert_eq!(code(&is(&[State::InLine, State::PartlySeen]), false), ExitCode::Partly);
     assert_eq!(code(&is(&[State::NotServed { place: "nginx".into() }]), false), ExitCode::Failed);
     assert_eq!(code(&[], true), ExitCode::Refused);
