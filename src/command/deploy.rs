@@ -13,7 +13,7 @@ use crate::model::config::{self, Config};
 use crate::model::deadline::Deadline;
 use crate::model::exit_code::ExitCode;
 use crate::primary::alert::{self, observation};
-use crate::primary::delivery::{Courier, Manner};
+use crate::primary::delivery::{AT_MOST, Courier, Manner};
 use crate::primary::elsewhere;
 use crate::primary::fleet::Fleet;
 use crate::primary::hook_env::{self, DeployCall};
@@ -65,7 +65,8 @@ fn roll_out(config_path: &Path, config: &Config, call: &DeployCall) -> Result<Ex
     let courier = Courier { config, letsencrypt: &call.letsencrypt, fleet: &fleet, manner };
     report::warn_of_rival(&courier, &call.lineage);
     let progress = Progress::new();
-    let deliveries = courier.deliver(&[lineage], &fleet.peers.iter().collect::<Vec<_>>(), &progress)?;
+    let peers: Vec<_> = fleet.peers.iter().collect();
+    let deliveries = courier.deliver(&[lineage], &peers, &progress, Deadline::after(AT_MOST))?;
     drop(progress);
     for line in deliveries.iter().filter(|delivery| !delivery.is_well()).flat_map(report::lines) {
         report::complain(&line);

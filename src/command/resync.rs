@@ -21,7 +21,7 @@ use crate::model::outcome::Outcome;
 use crate::model::pasteable::pasteable;
 use crate::primary::alert::{self, Kind, Subject, observation};
 use crate::primary::challenge::Runs;
-use crate::primary::delivery::{Courier, Delivery, Manner};
+use crate::primary::delivery::{AT_MOST, Courier, Delivery, Manner};
 use crate::primary::elsewhere;
 use crate::primary::fleet::{Fleet, Member};
 use crate::primary::leftover::{self, Leftover};
@@ -31,7 +31,7 @@ use crate::wire::message::Wishes;
 
 /// What waits for receivers of alerts: a timer has the time that a hook has not.
 const ALERTS: Duration = Duration::from_secs(60);
-/// certbot's timer tries twice a day what failed: a name that it does not ask for any more is in no certificate.
+/// certbot's timer tries twice a day what failed: a name that is in no certificate, and not asked for any more, is given up.
 const ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(48);
 /// certbot switches its four links within milliseconds.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
@@ -77,6 +77,7 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
         }
     }
     let mut deliveries = Vec::new();
+    let limit = Deadline::after(AT_MOST);
     for (letsencrypt, lineages) in &trees {
         let fleet = fleet.clone().with_letsencrypt(letsencrypt);
         let courier = Courier { config, letsencrypt, fleet: &fleet, manner };
@@ -84,7 +85,7 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
             report::warn_of_rival(&courier, &lineage.name);
         }
         let progress = Progress::new();
-        deliveries.extend(courier.deliver(lineages, peers, &progress)?);
+        deliveries.extend(courier.deliver(lineages, peers, &progress, limit)?);
     }
     if !arguments.wishes.dry_run {
         observations.extend(deliveries.iter().filter_map(observation::of_delivery));
@@ -95,7 +96,13 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
         let names = lineages().filter(is_taken).flat_map(|lineage| lineage.bundle.names());
         observations.extend(observation::of_challenges(own, &names.collect::<Vec<_>>(), &[]));
         let courier = Courier { config, letsencrypt: &config.node.letsencrypt, fleet, manner };
-        alert::note_all(config, &observations, |subject, seen| is_gone(&courier, &present, subject, seen));
+        // Of a part, or of what cannot be read, it cannot be said that no certificate has a name.
+        let is_named = |name: &str| {
+            !arguments.lineages.is_empty()
+                || !unfit.is_empty()
+                || lineages().any(|lineage| lineage.bundle.names().iter().any(|its| its.to_string() == name))
+        };
+        alert::note_all(config, &observations, |subject, seen| is_gone(&courier, &present, subject, seen, is_named));
     }
     let code = report::exit_code(&deliveries, !unfit.is_empty());
     print(&deliveries, arguments, code)?;
@@ -106,7 +113,13 @@ fn bring_in_line(config: &Config, fleet: &Fleet, peers: &[&Member], arguments: &
 }
 
 /// Whether nobody will see a subject of alerts again: its node, lineage or route is not there any more, or by its name.
-fn is_gone(courier: &Courier<'_>, present: &[LineageName], subject: &Subject, seen: Timestamp) -> bool {
+fn is_gone(
+    courier: &Courier<'_>,
+    present: &[LineageName],
+    subject: &Subject,
+    seen: Timestamp,
+    is_named: impl Fn(&str) -> bool,
+) -> bool {
     let Courier { config, fleet, .. } = courier;
     let lineage = present.iter().find(|name| name.as_str() == subject.lineage && config.deploy.wants(name));
     let node = fleet.all().find(|member| member.name == subject.node);
@@ -115,7 +128,9 @@ fn is_gone(courier: &Courier<'_>, present: &[LineageName], subject: &Subject, se
         Kind::Delivery => !node.zip(lineage).is_some_and(|(node, lineage)| is_ours || courier.wants(node, lineage)),
         Kind::Lineage | Kind::Expiry => lineage.is_none() || !is_ours,
         Kind::Route => !alert::labels(config).contains(&subject.lineage) || !is_ours,
-        Kind::Challenge => seen.duration_until(Timestamp::now()) > ASKED_AGAIN || !is_ours,
+        Kind::Challenge => {
+            !is_ours || seen.duration_until(Timestamp::now()) > ASKED_AGAIN && !is_named(&subject.lineage)
+        }
         Kind::Test => false,
     }
 }

@@ -31,9 +31,14 @@ pub fn note(state: &Path, lineage: &LineageName, new: impl IntoIterator<Item = D
     memo::keep(state, Kind::Brought, lineage.as_str(), &serde_json::to_vec(&leafs)?)
 }
 
-/// Forgets a lineage that did not stay. The caller holds the node's lock.
-pub fn forget(state: &Path, lineage: &LineageName) -> io::Result<()> {
-    memo::remove(state, Kind::Brought, lineage.as_str())
+/// Forgets a leaf that did not stay. The caller holds the node's lock.
+pub fn forget(state: &Path, lineage: &LineageName, leaf: Digest) -> io::Result<()> {
+    let mut known = leafs(state, lineage)?;
+    known.retain(|other| *other != leaf);
+    if known.is_empty() {
+        return memo::remove(state, Kind::Brought, lineage.as_str());
+    }
+    memo::keep(state, Kind::Brought, lineage.as_str(), &serde_json::to_vec(&known)?)
 }
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ impl<'n> Ending<'n> {
         if self.journal.state() != State::Undone {
             self.journal.write(&Record::Undone)?;
         }
+        self.shares.iter().try_for_each(|share| share.forget(self.node))?;
         self.discard()
     }
 

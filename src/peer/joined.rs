@@ -7,6 +7,8 @@ use openssl::x509::X509;
 use zeroize::Zeroizing;
 
 use crate::model::bundle::{FILE_AT_MOST, PemFiles};
+use crate::model::certificate::Leaf;
+use crate::model::digest::Digest;
 use crate::model::escape::escaped;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
@@ -54,7 +56,17 @@ impl Joined {
 
     /// The certificates of the visible file, as PEM; none where it is not there or has none.
     pub fn certificates(&self) -> io::Result<Option<String>> {
-        let text = match bounded::read_beneath(&self.dir, Path::new(&self.name), 2 * FILE_AT_MOST) {
+        self.certificates_of(&self.name)
+    }
+
+    /// The leaf of what was visible before, as long as that is kept.
+    pub fn old_leaf(&self, transaction: &TransactionId) -> io::Result<Option<Digest>> {
+        let pem = self.certificates_of(&self.beside("old", transaction))?;
+        Ok(pem.and_then(|pem| Leaf::read(&pem).ok()).map(|leaf| leaf.digest))
+    }
+
+    fn certificates_of(&self, name: &str) -> io::Result<Option<String>> {
+        let text = match bounded::read_beneath(&self.dir, Path::new(name), 2 * FILE_AT_MOST) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

@@ -129,8 +129,11 @@ impl Share {
         if intent.before == Before::Certbot {
             settled::set(node.state(), &intent.lineage, intent.digest)?;
         }
+        let known = brought::leafs(node.state(), &intent.lineage)?;
         for (joined, _) in &self.joined {
-            let is_somebodys = matches!(intent.before, Before::Nothing | Before::Foreign);
+            let is_ours =
+                || joined.old_leaf(&intent.transaction).map(|leaf| leaf.is_some_and(|leaf| known.contains(&leaf)));
+            let is_somebodys = matches!(intent.before, Before::Nothing | Before::Foreign) && !is_ours()?;
             if let Some(backup) = if is_somebodys { joined.keep(&intent.transaction)? } else { None } {
                 self.notes.push(format!("what was there before is kept in {}", backup.display()));
             }
@@ -208,6 +211,14 @@ impl Share {
         Ok(archive.remove(intent.to, &intent.writes)?)
     }
 
+    /// Forgets the leaf of a lineage that came and did not stay; after a crash it is not known any more.
+    pub fn forget(&self, node: &Node) -> Result<()> {
+        match (self.intent.before, self.leaf) {
+            (Before::Nothing, Some(leaf)) => Ok(brought::forget(node.state(), &self.intent.lineage, leaf)?),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes what was staged, and what was written for it.
     pub fn discard(&self, node: &Node) -> Result<()> {
         let intent = &self.intent;
@@ -230,10 +241,6 @@ impl Share {
                     return Err(error.into());
                 }
                 _ => {}
-            }
-            // Nothing of it was ever in use here, unless a joined file says otherwise.
-            if intent.before == Before::Nothing && self.joined.iter().all(|(_, existed)| !existed) {
-                brought::forget(node.state(), &intent.lineage)?;
             }
         }
         Ok(self.joined.iter().try_for_each(|(joined, _)| joined.discard(&intent.transaction))?)

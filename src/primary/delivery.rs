@@ -20,7 +20,7 @@ use crate::primary::watcher::Watcher;
 use crate::wire::message::Wishes;
 
 /// The longest that one run may take, however many lineages it has.
-const AT_MOST: Duration = Duration::from_secs(15 * 60);
+pub const AT_MOST: Duration = Duration::from_secs(15 * 60);
 
 /// What became of one lineage on one node.
 #[derive(Debug, Serialize)]
@@ -84,12 +84,13 @@ impl<'c> Courier<'c> {
         lineages: &[Lineage],
         peers: &[&'c Member],
         watcher: &'c dyn Watcher,
+        limit: Deadline,
     ) -> io::Result<Vec<Delivery>> {
         let alone: Vec<_> = lineages.iter().map(|lineage| Round::of(vec![lineage])).collect::<io::Result<_>>()?;
         let together: Vec<_> = self.loads(lineages, peers).into_iter().map(Round::of).collect::<io::Result<_>>()?;
         let budget = self.config.deploy.budget;
         let turns = count(&alone).saturating_add(together.len().try_into().unwrap_or(u32::MAX).saturating_mul(2));
-        let deadline = Deadline::after(budget.saturating_mul(turns).min(AT_MOST));
+        let deadline = limit.at_most(budget.saturating_mul(turns));
         let mut lines = self.lines(lineages, &alone, peers, watcher, deadline);
         let mut deliveries = Vec::new();
         // The other half is for what is to be done again alone.

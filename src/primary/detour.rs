@@ -39,7 +39,8 @@ pub fn check(
     let stranger = |((host, address), names): &((&Identifier, IpAddr), Vec<&Identifier>)| {
         format!(
             "the challenge for {} is redirected to {host}, which DNS lists at {address}, where no node gets it: the CA asks \
-             there; exempt /.well-known/acme-challenge/ from the redirect, or correct the records",
+             there; exempt /.well-known/acme-challenge/ from the redirect, correct the records, or add it to challenge.fronts if \
+             nodes are behind it",
             SomeOf(names)
         )
     };

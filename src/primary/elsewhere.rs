@@ -30,7 +30,8 @@ pub fn note(config: &Config, letsencrypt: &Path, lineage: &LineageName) -> io::R
     atomic::replace_path(&directory.join(lineage.as_str()), letsencrypt.as_os_str().as_bytes(), &attributes)
 }
 
-/// Those that are still there, or whose directory is away as a whole; none of a name that the configured one has too.
+/// Those that are still there, or whose directory is away as a whole; none of a name that the configured one has too, or brings
+/// others to the peers by.
 pub fn found(config: &Config) -> io::Result<BTreeMap<LineageName, PathBuf>> {
     let entries = match fs::read_dir(directory(config)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -44,7 +45,9 @@ pub fn found(config: &Config) -> io::Result<BTreeMap<LineageName, PathBuf>> {
         let is_in = |letsencrypt: &Path| letsencrypt.join("live").join(lineage.as_str()).is_dir();
         // A disk that is not mounted is no lineage that certbot has deleted.
         let is_there = is_in(&letsencrypt) || !letsencrypt.join("live").is_dir();
-        if is_there && !is_in(&config.node.letsencrypt) {
+        let is_at_home = |name: &LineageName| config.node.letsencrypt.join("live").join(name.as_str()).is_dir();
+        let is_taken = is_at_home(&lineage) || config.deploy.superseded_by(&lineage, is_at_home).is_some();
+        if is_there && !is_taken {
             found.insert(lineage, letsencrypt);
         }
     }

@@ -38,7 +38,7 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let names: Vec<_> = challenges.iter().map(|challenge| challenge.name().clone()).collect();
     let mut warnings = Vec::new();
     // Dead name servers must leave the other half for publishing.
-    let mut complaints = find_addresses(&mut fleet, &names, publishing.at_most(publishing.left() / 2));
+    let mut complaints = find_addresses(config, &mut fleet, &names, publishing.at_most(publishing.left() / 2));
     let wanted = config.challenge.check_dns || fleet.own.addresses_are_guessed;
     let (answers, records) = thread::scope(|scope| {
         let look_up = || wanted.then(|| dns::lookup_all(&names, publishing));
@@ -75,7 +75,7 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let mut asked = targets::targets(config, &fleet, &names, &failed, &mut warnings);
     let may_ask = |target: &Target, name: &Identifier| {
         let place = names.iter().position(|other| other == name);
-        let known = place.and_then(|at| records.get(at)?.as_ref().ok());
+        let known = place.filter(|_| config.challenge.check_dns).and_then(|at| records.get(at)?.as_ref().ok());
         targets::may_ask(config, &fleet, target, name, known)
     };
     asked.retain(|target| names.iter().any(|name| may_ask(target, name)));
@@ -105,8 +105,11 @@ fn reached(own: &[IpAddr], listed: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 /// A peer that is configured by the name of its sshd only is where DNS has that name.
-fn find_addresses(fleet: &mut Fleet, names: &[Identifier], deadline: Deadline) -> Vec<String> {
-    let is_unknown = |peer: &&mut Member| peer.addresses.is_empty() && names.iter().any(|name| peer.answers_for(name));
+///
+/// One that is asked for none of the names is looked up too, for DNS must not name it.
+fn find_addresses(config: &Config, fleet: &mut Fleet, names: &[Identifier], deadline: Deadline) -> Vec<String> {
+    let is_asked = |peer: &Member| names.iter().any(|name| peer.answers_for(name));
+    let is_unknown = |peer: &&mut Member| peer.addresses.is_empty() && (config.challenge.check_dns || is_asked(peer));
     let unknown: Vec<&mut Member> = fleet.peers.iter_mut().filter(is_unknown).collect();
     let hosts: Vec<Option<Identifier>> =
         unknown.iter().map(|peer| peer.host().and_then(|host| host.parse().ok())).collect();
@@ -117,6 +120,7 @@ fn find_addresses(fleet: &mut Fleet, names: &[Identifier], deadline: Deadline) -
         let result = host.and_then(|_| found.next());
         match result {
             Some(Ok(addresses)) => peer.addresses = addresses,
+            _ if !is_asked(peer) => {}
             Some(Err(error)) => complaints.push(unproven(&peer.name, &format!(": {error}"))),
             None => complaints.push(unproven(&peer.name, "")),
         }

@@ -76,7 +76,7 @@ enum Word {
 /// A canary that was refused, rolled back or stuck stops the rollout: those that wait are pending,
 /// those that are done stay done, since two valid certificates side by side harm nobody. A canary that
 /// is lost on the way is replaced by the next node; `is_doubtful` names those that were lost, or did not take it, the last time.
-/// Half of the time until `turn` one of these waits for another one that may go first.
+/// Half of the time that is then left until `turn` one of these waits for another one that may go first.
 /// A node with a lineage that no canary had is a canary too.
 pub fn roll_out(
     lines: Vec<&mut Line<'_>>,
@@ -88,7 +88,6 @@ pub fn roll_out(
 ) -> Vec<(NodeName, Part)> {
     let names: Vec<_> = lines.iter().map(|line| line.name().clone()).collect();
     let doubtful: Vec<_> = names.iter().map(is_doubtful).collect();
-    let sound_until = turn.at_most(turn.left() / 2);
     let (events, inbox) = mpsc::channel();
     let parts = thread::scope(|scope| {
         let mut words = Vec::new();
@@ -111,6 +110,7 @@ pub fn roll_out(
         let seats = vec![Seat::Staging; words.len()];
         // Nobody is told anything before the own node is done.
         let held_back = own().err();
+        let sound_until = turn.at_most(turn.left() / 2);
         let proven = BTreeSet::new();
         let doubtful = &doubtful;
         let names = &names;

@@ -21,6 +21,8 @@ use crate::model::escape::escaped;
 use crate::model::some_of::grouped;
 use crate::primary::fleet::for_each;
 
+/// Servers let one client have few connections.
+const AT_ONCE: usize = 3;
 /// The usual ports of SMTP, and of SMTP within TLS (RFC 8314).
 const PORTS: (u16, u16) = (25, 465);
 
@@ -36,7 +38,7 @@ pub struct Envelope<'e> {
     pub login: Option<(&'e str, &'e str)>,
 }
 
-/// Some in one mail, to all at once: one recipient who is refused or slow costs no other one the mail.
+/// Some in one mail, to a few at once: one recipient who is refused or slow costs no other one the mail.
 pub fn send(envelope: &Envelope<'_>, notices: &[Notice], deadline: Deadline) -> Result<(), SendError> {
     let refused = |error: &dyn Display| SendError::Refused(escaped(&error.to_string()));
     let mail = Arc::new(mail(envelope, notices).map_err(|error| refused(&error))?.formatted());
@@ -44,12 +46,18 @@ pub fn send(envelope: &Envelope<'_>, notices: &[Notice], deadline: Deadline) -> 
     let address = |mailbox: &Mailbox| mailbox.as_str().parse().map_err(|error| refused(&error));
     let from: Address = address(envelope.from)?;
     let recipients = envelope.to.iter().map(address).collect::<Result<Vec<Address>, _>>()?;
-    let went = for_each(recipients, |recipient| {
-        let (transport, from, to, mail) = (transport.clone(), from.clone(), recipient.clone(), Arc::clone(&mail));
-        // A server may be slow with each word, and with the handshake.
-        (recipient, http::in_time(deadline, move || send_to(&transport, from, to, &mail)))
-    });
-    conclude(went.map_err(|error| SendError::Unreached(error.to_string()))?)
+    let mut went = Vec::new();
+    let some = recipients.chunks(AT_ONCE);
+    for (some, rest) in some.clone().zip((1..=u32::try_from(some.len()).unwrap_or(u32::MAX)).rev()) {
+        let turn = deadline.at_most(deadline.left() / rest);
+        let each = for_each(some.to_vec(), |recipient| {
+            let (transport, from, to, mail) = (transport.clone(), from.clone(), recipient.clone(), Arc::clone(&mail));
+            // A server may be slow with each word, and with the handshake.
+            (recipient, http::in_time(turn, move || send_to(&transport, from, to, &mail)))
+        });
+        went.extend(each.map_err(|error| SendError::Unreached(error.to_string()))?);
+    }
+    conclude(went)
 }
 
 fn send_to(transport: &SmtpTransport, from: Address, to: Address, mail: &[u8]) -> Result<(), SendError> {

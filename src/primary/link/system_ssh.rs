@@ -42,6 +42,9 @@ pub fn tells_of_absence(said: &str) -> bool {
 
 /// What is said in every call, whatever `ssh_config` has for a person's own logins.
 const ALWAYS: [&str; 10] = [
+    // Some of what follows is unknown before OpenSSH 7.6 and 8.7. Said here, it outweighs the one in ssh_config, so it has
+    // that one's as well.
+    "IgnoreUnknown=*",
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
     "ClearAllForwardings=yes",
@@ -50,14 +53,13 @@ const ALWAYS: [&str; 10] = [
     // The master of another login has another key, and went by another's word for the host key.
     "ControlPath=none",
     "RemoteCommand=none",
-    // What follows is unknown before OpenSSH 8.7. Said here, it outweighs the one in ssh_config, so it has that one's as well.
-    "IgnoreUnknown=*",
     "StdinNull=no",
     "SessionType=default",
     "ForkAfterAuthentication=no",
 ];
 /// Those that may decide whether a call goes well.
-const DECISIVE: [&str; 4] = ["BatchMode=yes", "StrictHostKeyChecking=yes", "ControlPath=none", "RemoteCommand=none"];
+const DECISIVE: [&str; 5] =
+    ["IgnoreUnknown=*", "BatchMode=yes", "StrictHostKeyChecking=yes", "ControlPath=none", "RemoteCommand=none"];
 
 /// An `ssh` that asks nothing, runs the command and goes with it; the rest is left to `ssh_config`.
 pub fn client(more: &[&str]) -> Vec<String> {
