@@ -10,7 +10,7 @@ const TOLD: &str = "/root/told";
 fn a_lineage_of_another_config_dir_is_brought_shown_and_finished_as_any_other() {
     let lab = Lab::raise().hosts(3).up();
     let (primary, off) = (lab.primary(), &lab["web2"]);
-    primary.set("deploy.budget", "15s");
+    primary.set("deploy.budget", "10s");
     primary.set("alert.0.to", "exec");
     primary.set("alert.0.argv", vec!["sh", "-c", &format!("cat >/dev/null; echo $0 >>{TOLD}")]);
     lab.issue(OTHER, 1, &[OTHER]);

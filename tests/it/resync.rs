@@ -324,12 +324,12 @@ fn a_login_that_never_ends_takes_a_place_and_not_the_time_of_those_who_wait_for_
         "AuthorizedKeysFile none\nAuthorizedKeysCommand /usr/local/bin/mute\nAuthorizedKeysCommandUser root\nLoginGraceTime 600\n",
     );
     primary.set("deploy.parallel", 1);
-    primary.set("deploy.budget", "24s");
+    primary.set("deploy.budget", "16s");
     let new = lab.issue(NAME, 2, &[NAME]);
     let said = lab.resync(&[]).exits(3).says("web2  www.site.test  pending: ");
     assert_eq!(lab["web3"].installed_leaf(NAME), Some(new.fingerprint()), "{said}");
 
-    primary.set("challenge.budget", "24s");
+    primary.set("challenge.budget", "16s");
     let said = primary.hooks().auth(&[NAME]).run().exits(1).says("web2: ");
     assert!(!said.stderr().contains("web3: ") && !lab["web3"].tokens().is_empty(), "{said}");
 }

@@ -11,8 +11,8 @@ use crate::lab::{Entry, Host, Lab, Running, until};
 const NAME: &str = "www.site.test";
 const JOURNAL: &str = "/var/lib/certcast/transaction.journal";
 /// What `deploy.budget` is set to here, and how long a run may take with what is asked for again after it.
-const BUDGET: &str = "15s";
-const BUDGET_LASTS: Duration = Duration::from_secs(15);
+const BUDGET: &str = "10s";
+const BUDGET_LASTS: Duration = Duration::from_secs(10);
 const AT_MOST: Duration = Duration::from_secs(50);
 
 /// Runs a deploy of version 2 to where web2 is prepared and waits for the word, which the primary's own reload holds back.
