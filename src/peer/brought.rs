@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::model::certificate::Leaf;
 use crate::model::digest::Digest;
 use crate::model::names::LineageName;
 use crate::peer::memo::{self, Kind};
@@ -14,6 +15,12 @@ const REMEMBERED: usize = 16;
 pub fn leafs(state: &Path, lineage: &LineageName) -> io::Result<Vec<Digest>> {
     let text = memo::read(state, Kind::Brought, lineage.as_str())?;
     Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
+}
+
+/// Whether these certificates are led by a leaf that was brought here.
+pub fn is_led_by_one(state: &Path, lineage: &LineageName, pem: Option<&str>) -> io::Result<bool> {
+    let Some(leaf) = pem.and_then(|pem| Leaf::read(pem).ok()) else { return Ok(false) };
+    Ok(leafs(state, lineage)?.contains(&leaf.digest))
 }
 
 /// Remembers leafs beside those known; durable when this returns. The caller holds the node's lock.

@@ -7,8 +7,6 @@ use openssl::x509::X509;
 use zeroize::Zeroizing;
 
 use crate::model::bundle::{FILE_AT_MOST, PemFiles};
-use crate::model::certificate::Leaf;
-use crate::model::digest::Digest;
 use crate::model::escape::escaped;
 use crate::sys::atomic::{self, Attributes};
 use crate::sys::bounded;
@@ -59,10 +57,9 @@ impl Joined {
         self.certificates_of(&self.name)
     }
 
-    /// The leaf of what was visible before, as long as that is kept.
-    pub fn old_leaf(&self, transaction: &TransactionId) -> io::Result<Option<Digest>> {
-        let pem = self.certificates_of(&self.beside("old", transaction))?;
-        Ok(pem.and_then(|pem| Leaf::read(&pem).ok()).map(|leaf| leaf.digest))
+    /// Those of what was visible before, as long as that is kept.
+    pub fn old_certificates(&self, transaction: &TransactionId) -> io::Result<Option<String>> {
+        self.certificates_of(&self.beside("old", transaction))
     }
 
     fn certificates_of(&self, name: &str) -> io::Result<Option<String>> {

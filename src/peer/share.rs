@@ -129,15 +129,17 @@ impl Share {
         if intent.before == Before::Certbot {
             settled::set(node.state(), &intent.lineage, intent.digest)?;
         }
-        let known = brought::leafs(node.state(), &intent.lineage)?;
+        let id = &intent.transaction;
         for (joined, _) in &self.joined {
             let is_ours =
-                || joined.old_leaf(&intent.transaction).map(|leaf| leaf.is_some_and(|leaf| known.contains(&leaf)));
-            let is_somebodys = matches!(intent.before, Before::Nothing | Before::Foreign) && !is_ours()?;
-            if let Some(backup) = if is_somebodys { joined.keep(&intent.transaction)? } else { None } {
+                || brought::is_led_by_one(node.state(), &intent.lineage, joined.old_certificates(id)?.as_deref());
+            if matches!(intent.before, Before::Nothing | Before::Foreign)
+                && !is_ours()?
+                && let Some(backup) = joined.keep(id)?
+            {
                 self.notes.push(format!("what was there before is kept in {}", backup.display()));
             }
-            joined.discard(&intent.transaction)?;
+            joined.discard(id)?;
         }
         Ok(())
     }

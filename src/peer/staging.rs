@@ -3,7 +3,6 @@
 use std::io;
 
 use crate::model::bundle::{Bundle, Part};
-use crate::model::certificate::Leaf;
 use crate::model::names::LineageName;
 use crate::model::outcome::Step;
 use crate::peer::archive::{Archive, ArchiveError, Lacks};
@@ -128,9 +127,8 @@ pub fn stage<'n>(
 
 /// Where nothing is installed of a lineage, a file under its name is ours only if it has what was brought here once.
 fn check_whose(node: &Node, request: &Prepare, joined: &Joined) -> Result<(), Halt> {
-    let leaf = joined.certificates()?.and_then(|pem| Leaf::read(&pem).ok()).map(|leaf| leaf.digest);
-    let known = brought::leafs(node.state(), &request.lineage)?;
-    if !joined.exists()? || joined.holds(&request.files) || leaf.is_some_and(|leaf| known.contains(&leaf)) {
+    let is_ours = brought::is_led_by_one(node.state(), &request.lineage, joined.certificates()?.as_deref())?;
+    if is_ours || !joined.exists()? || joined.holds(&request.files) {
         return Ok(());
     }
     let path = joined.path().display().to_string();

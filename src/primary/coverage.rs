@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::model::names::{Identifier, NodeName};
 use crate::model::some_of::{SomeOf, grouped};
+use crate::primary::fleet::{Fleet, Member};
 
 /// What DNS and the configuration disagree about for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,12 @@ pub struct Coverage {
     pub unasked: Vec<(NodeName, IpAddr)>,
     /// Nodes that no record names. The CA will not ask them: a warning. An address is one node's only.
     pub absent: Vec<NodeName>,
+}
+
+/// The nodes, each with its addresses and whether it gets a name's challenges.
+pub fn nodes(fleet: &Fleet, name: &Identifier) -> Vec<(NodeName, Vec<IpAddr>, bool)> {
+    let node = |member: &Member| (member.name.clone(), member.addresses.clone(), member.answers_for(name));
+    fleet.all().map(node).collect()
 }
 
 /// Compares a name's records with the fronts and the nodes' addresses, each with whether it gets the name's challenges.

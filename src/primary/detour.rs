@@ -9,7 +9,7 @@ use crate::model::names::Identifier;
 use crate::model::some_of::{SomeOf, grouped};
 use crate::primary::coverage;
 use crate::primary::dns::{self, DnsError};
-use crate::primary::fleet::{Fleet, Member};
+use crate::primary::fleet::Fleet;
 
 /// What is wrong with the hosts that names are redirected to, by DNS. Hosts that are names themselves were compared already.
 pub fn check(
@@ -58,8 +58,6 @@ fn strange_places(
     name: &Identifier,
     records: &[IpAddr],
 ) -> Vec<IpAddr> {
-    let node = |member: &Member| (member.name.clone(), member.addresses.clone(), member.answers_for(name));
-    let nodes: Vec<_> = fleet.all().map(node).collect();
-    let found = coverage::coverage(host, records, &nodes, &config.challenge.fronts);
+    let found = coverage::coverage(host, records, &coverage::nodes(fleet, name), &config.challenge.fronts);
     found.unknown.into_iter().chain(found.unasked.into_iter().map(|(_, address)| address)).collect()
 }

@@ -71,6 +71,11 @@ impl Member {
     pub fn answers_for(&self, name: &Identifier) -> bool {
         self.wanted.as_ref().is_none_or(|peer| peer.answers_for(name))
     }
+
+    /// Whether it may for one of them at least.
+    pub fn answers_for_any(&self, names: &[Identifier]) -> bool {
+        names.iter().any(|name| self.answers_for(name))
+    }
 }
 
 /// The site.

@@ -1,5 +1,6 @@
 //! Whether the CA can be asked: the challenges brought to every node, DNS compared, every address proven.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::thread;
@@ -73,11 +74,10 @@ pub fn find(config: &Config, mut fleet: Fleet, runs: &Runs, challenges: &[Challe
     let failed: Vec<_> =
         answers.iter().filter(|answer| !answer.failures.is_empty()).map(|answer| &answer.node).collect();
     let mut asked = targets::targets(config, &fleet, &names, &failed, &mut warnings);
-    let may_ask = |target: &Target, name: &Identifier| {
-        let place = names.iter().position(|other| other == name);
-        let known = place.filter(|_| config.challenge.check_dns).and_then(|at| records.get(at)?.as_ref().ok());
-        targets::may_ask(config, &fleet, target, name, known)
-    };
+    let compared = names.iter().zip(&records).filter(|_| config.challenge.check_dns);
+    let known: BTreeMap<_, _> = compared.filter_map(|(name, records)| Some((name, records.as_ref().ok()?))).collect();
+    let may_ask =
+        |target: &Target, name: &Identifier| targets::may_ask(config, &fleet, target, name, known.get(name).copied());
     asked.retain(|target| names.iter().any(|name| may_ask(target, name)));
     if asked.is_empty() && !targets::all_are_known(&fleet, &names, &failed) && complaints.is_empty() {
         complaints.push(
@@ -108,7 +108,7 @@ fn reached(own: &[IpAddr], listed: &[IpAddr]) -> Vec<IpAddr> {
 ///
 /// One that is asked for none of the names is looked up too, for DNS must not name it.
 fn find_addresses(config: &Config, fleet: &mut Fleet, names: &[Identifier], deadline: Deadline) -> Vec<String> {
-    let is_asked = |peer: &Member| names.iter().any(|name| peer.answers_for(name));
+    let is_asked = |peer: &Member| peer.answers_for_any(names);
     let is_unknown = |peer: &&mut Member| peer.addresses.is_empty() && (config.challenge.check_dns || is_asked(peer));
     let unknown: Vec<&mut Member> = fleet.peers.iter_mut().filter(is_unknown).collect();
     let hosts: Vec<Option<Identifier>> =
@@ -159,8 +159,7 @@ fn check_dns(
     for (name, records) in names.iter().zip(records) {
         match records {
             Ok(records) => {
-                let node = |member: &Member| (member.name.clone(), member.addresses.clone(), member.answers_for(name));
-                let nodes: Vec<_> = fleet.all().map(node).collect();
+                let nodes = coverage::nodes(fleet, name);
                 covered.push(coverage::coverage(name, records, &nodes, &config.challenge.fronts));
             }
             Err(error) if error.is_definite() => definite.push(error.clone()),

@@ -59,7 +59,7 @@ fn public<'a>(config: &'a Config, fleet: &'a Fleet) -> impl Iterator<Item = IpAd
 
 /// Nodes that get the challenge of one of the names at least.
 pub fn asked<'f>(fleet: &'f Fleet, names: &'f [Identifier]) -> impl Iterator<Item = &'f Member> {
-    fleet.all().filter(|member| names.iter().any(|name| member.answers_for(name)))
+    fleet.all().filter(|member| member.answers_for_any(names))
 }
 
 /// Whether it is known where each of these nodes is reached, those that failed before left aside. Where it is and nobody is to be
