@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::names::Identifier;
 use crate::sys::addresses;
+use crate::sys::parallel::in_parallel;
 use crate::sys::timed::{SharedDeadline, TimedReader, TimedWriter};
 
 /// A local handshake takes milliseconds; two seconds mean that nobody answers.
@@ -89,7 +89,7 @@ pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> 
         Shown::NoCertificate(_) | Shown::NoListener if deadline.has_passed() => Shown::NotAsked,
         shown => shown,
     };
-    in_parallel(&pairs, |pair| match handshake(pair) {
+    in_parallel(&pairs, PARALLEL, |pair| match handshake(pair) {
         Shown::NoCertificate(_) | Shown::NoListener => {
             thread::sleep(PAUSE.min(deadline.left()));
             (pair.clone(), handshake(pair))
@@ -104,7 +104,7 @@ pub fn listening(places: &[SocketAddr], deadline: Deadline) -> Vec<SocketAddr> {
         let listens = deadline.has_passed() || connect(address, deadline).is_ok() || deadline.has_passed();
         listens.then_some(address)
     };
-    in_parallel(places, may_listen).into_iter().flatten().collect()
+    in_parallel(places, PARALLEL, may_listen).into_iter().flatten().collect()
 }
 
 /// Waits until each expectation shows its leaf several times in a row, for so long at least; else what the first failing
@@ -112,17 +112,21 @@ pub fn listening(places: &[SocketAddr], deadline: Deadline) -> Vec<SocketAddr> {
 ///
 /// One look at anything else begins the row anew.
 pub fn wait_for(expected: &[Expected], row: Duration, deadline: Deadline) -> Result<(), (Expectation, Shown)> {
-    let Some((first, rest)) = expected.split_first() else { return Ok(()) };
+    if expected.is_empty() {
+        return Ok(());
+    }
     let client = Client::new();
     let otherwise = |(pair, leaf): &Expected| match client.handshake(pair, deadline) {
         Shown::Leaf(shown) if leaf.is_none_or(|leaf| shown == leaf) => None,
         other => Some((pair.clone(), other)),
     };
+    let any_otherwise = |pairs: &[Expected]| in_parallel(pairs, PARALLEL, otherwise).into_iter().flatten().next();
     let (mut matches, mut begun, mut seen) = (0, Instant::now(), None);
     let waiting = Instant::now();
     loop {
-        // One that does not show it is enough: the others are asked when the first does.
-        let pause = match otherwise(first).or_else(|| in_parallel(rest, otherwise).into_iter().flatten().next()) {
+        // One that does not show it is enough: a row begins when the first does, and then all are asked together.
+        let (first, rest) = expected.split_at(usize::from(matches == 0));
+        let pause = match any_otherwise(first).or_else(|| any_otherwise(rest)) {
             None => {
                 if matches == 0 {
                     begun = Instant::now();
@@ -230,29 +234,6 @@ impl Write for Timed {
 fn connect(address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
     let left = deadline.at_most(HANDSHAKE).left().max(Duration::from_millis(1));
     TcpStream::connect_timeout(&address, left)
-}
-
-fn in_parallel<T: Sync, R: Send>(work: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = Mutex::new(work.iter().enumerate());
-    let results = Mutex::new(Vec::with_capacity(work.len()));
-    let turn = || {
-        while let Some((index, item)) = next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next() {
-            let result = act(item);
-            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, result));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..PARALLEL.min(work.len()) {
-            // Without another thread it only takes longer.
-            if thread::Builder::new().spawn_scoped(scope, turn).is_err() {
-                break;
-            }
-        }
-        turn();
-    });
-    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod dir;
 pub mod line_log;
 pub mod lock;
 pub mod mount_namespace;
+pub mod parallel;
 pub mod process;
 pub mod ready;
 pub mod sync;

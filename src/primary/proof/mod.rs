@@ -13,7 +13,6 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +26,7 @@ use crate::model::challenge::Challenge;
 use crate::model::deadline::Deadline;
 use crate::model::escape::escaped;
 use crate::model::names::{Identifier, NodeName};
+use crate::sys::parallel::in_parallel;
 
 /// How many questions are under way at once.
 const PARALLEL: usize = 32;
@@ -213,32 +213,8 @@ fn ask_all<'a>(
     round: usize,
     deadline: Deadline,
 ) -> Vec<(Question<'a>, Fault)> {
-    let next = AtomicUsize::new(0);
     let silent = Silent::default();
-    let faults: Mutex<Vec<Option<Fault>>> = Mutex::new(questions.iter().map(|_| None).collect());
-    let work = || {
-        while let Some((at, question)) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            questions.get(at).map(|question| (at, question))
-        } {
-            if let Err(fault) = silent.or_ask(question, asker, round, deadline) {
-                let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(place) = faults.get_mut(at) {
-                    *place = Some(fault);
-                }
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..PARALLEL.min(questions.len()) {
-            // Fewer threads than wished for are only slower; this one works too.
-            if thread::Builder::new().name("proof".to_owned()).spawn_scoped(scope, work).is_err() {
-                break;
-            }
-        }
-        work();
-    });
-    let faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let faults = in_parallel(&questions, PARALLEL, |question| silent.or_ask(question, asker, round, deadline).err());
     questions.into_iter().zip(faults).filter_map(|(question, fault)| Some((question, fault?))).collect()
 }
 
