@@ -25,7 +25,10 @@ needed_for() {
         ;;
     checks) echo shellcheck:shellcheck ;;
     browser) echo chromium:chromium ;;
-    benches) echo pgrep:procps hyperfine:hyperfine gnuplot:gnuplot-nox time:time rsync:rsync /usr/bin/ansible-playbook:ansible-core ;;
+    benches)
+        echo pgrep:procps hyperfine:hyperfine gnuplot:gnuplot-nox time:time rsync:rsync /usr/bin/ansible-playbook:ansible-core
+        echo valgrind:valgrind
+        ;;
     esac
 }
 

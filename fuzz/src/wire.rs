@@ -122,10 +122,10 @@ pub fn request(data: &[u8]) {
     // A key for one lineage is for no other.
     let own: LineageName = "the-key-s-own.test".parse().expect("a name");
     let grant = Grant { role: Role::Deploy, only: vec![own.clone()], accounts: Vec::new(), allow_force: false };
-    let asked = match &request {
-        Request::Compare { lineages } => lineages.as_slice(),
-        Request::Prepare(prepare) => std::slice::from_ref(&prepare.lineage),
-        _ => &[],
+    let asked: Vec<_> = match &request {
+        Request::Compare { lineages } | Request::Recall { lineages, .. } => lineages.iter().collect(),
+        Request::Prepare { offers, .. } => offers.iter().map(|offer| &offer.lineage).collect(),
+        _ => Vec::new(),
     };
     for lineage in asked {
         super::is_a_file_name(lineage.as_str());

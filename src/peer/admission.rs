@@ -15,7 +15,7 @@ use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::state::Before;
 use crate::sys::dir::Dir;
-use crate::wire::message::{Prepare, Version};
+use crate::wire::message::{Offer, Version};
 
 /// What is installed of a lineage, for comparing: none unless it is whole, in certbot's layout, and
 /// joined files hold the same.
@@ -35,28 +35,23 @@ pub fn installed(node: &Node, lineage: &LineageName) -> io::Result<Option<Versio
 }
 
 /// Checks the bundle itself, and that it does not take a step back.
-pub fn check(
-    request: &Prepare,
-    grant: &Grant,
-    installed: Option<&Leaf>,
-    now: i64,
-) -> Result<(Bundle, Vec<String>), Halt> {
+pub fn check(offer: &Offer, grant: &Grant, installed: Option<&Leaf>, now: i64) -> Result<(Bundle, Vec<String>), Halt> {
     let bundle =
-        Bundle::check(request.files.clone(), now).map_err(|error| Halt::refused(Step::Check, error.to_string()))?;
+        Bundle::check(offer.files.clone(), now).map_err(|error| Halt::refused(Step::Check, error.to_string()))?;
     let mut notes = Vec::new();
     let Some(old) = installed else { return Ok((bundle, notes)) };
     if bundle.not_before() < old.not_before {
-        grant.allows_step_back(request, "the certificate is older than the installed one")?;
+        grant.allows_step_back(offer, "the certificate is older than the installed one")?;
     }
     let missing: Vec<_> =
         old.names.iter().filter(|name| !bundle.names().contains(name)).map(Identifier::to_string).collect();
     // A certificate without a name of its kind, as made by hand long ago, says nothing about names.
     if !old.names.is_empty() && missing.len() == old.names.len() {
-        grant.allows_step_back(request, "the certificate is for none of the names of the installed one")?;
+        grant.allows_step_back(offer, "the certificate is for none of the names of the installed one")?;
     }
     if !missing.is_empty() {
         let note = format!("the new certificate is no longer for {}", missing.join(", "));
-        if request.refuse_missing_names {
+        if offer.refuse_missing_names {
             return Err(Halt::refused(Step::Check, note));
         }
         notes.push(note);
@@ -65,9 +60,9 @@ pub fn check(
 }
 
 /// What `live/NAME` is now, if a new version may take its place.
-pub fn before(letsencrypt: &Dir, live: Option<&Live>, request: &Prepare) -> Result<Before, Halt> {
+pub fn before(letsencrypt: &Dir, live: Option<&Live>, offer: &Offer) -> Result<Before, Halt> {
     let adopt = "'certcast resync --adopt' takes it over and keeps a backup";
-    let renewal = std::path::Path::new("renewal").join(format!("{}.conf", request.lineage));
+    let renewal = std::path::Path::new("renewal").join(format!("{}.conf", offer.lineage));
     let conf = letsencrypt.path().join(&renewal);
     if conf.exists() {
         let conf = conf.display();
@@ -80,7 +75,7 @@ pub fn before(letsencrypt: &Dir, live: Option<&Live>, request: &Prepare) -> Resu
     match live.number() {
         Ok(Some(number)) => Ok(Before::Number(number)),
         Ok(None) => Ok(Before::Nothing),
-        Err(LiveError::Foreign(path, why)) if !request.wishes.adopt || !live.path().is_dir() => {
+        Err(LiveError::Foreign(path, why)) if !offer.wishes.adopt || !live.path().is_dir() => {
             Err(Halt::refused(Step::Tree, format!("{path} was not made by certbot or certcast ({why}); {adopt}")))
         }
         Err(LiveError::Foreign(..)) => Ok(Before::Foreign),

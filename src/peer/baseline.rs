@@ -21,7 +21,7 @@ use crate::peer::service::{self, Unwilling};
 use crate::peer::settled;
 use crate::peer::state::Before;
 use crate::sys::bounded;
-use crate::wire::message::Prepare;
+use crate::wire::message::Offer;
 
 /// What was found of one lineage, and what follows for the services afterwards.
 #[derive(Debug)]
@@ -91,18 +91,18 @@ fn is_no_file(error: &io::Error) -> bool {
 /// Looks at what must be known of a lineage before anything is written.
 pub fn look(
     node: &Node,
-    request: &Prepare,
+    offer: &Offer,
     bundle: &Bundle,
     old: Option<&Leaf>,
     deadline: Deadline,
 ) -> Result<Baseline, Halt> {
-    let live = Live::open(node.letsencrypt(), &request.lineage)?;
+    let live = Live::open(node.letsencrypt(), &offer.lineage)?;
     let before =
-        if node.is_own() { Before::Certbot } else { admission::before(node.letsencrypt(), live.as_ref(), request)? };
+        if node.is_own() { Before::Certbot } else { admission::before(node.letsencrypt(), live.as_ref(), offer)? };
     // A place that shows a version older than the last is pinned to it: nobody expects it to change now.
     let old_leaf = old.map(|leaf| leaf.digest);
     let last = match before {
-        Before::Certbot => previous_leaf(node, request)?,
+        Before::Certbot => previous_leaf(node, offer)?,
         _ => old_leaf,
     };
     // A service may show the new one already: an attempt that was just undone leaves workers that still do, or it has files
@@ -112,20 +112,20 @@ pub fn look(
     if node.is_own() {
         let all_new = served.iter().all(|(_, leaf)| *leaf == bundle.leaf());
         let holds = |path: &PathBuf| Joined::open(path).is_ok_and(|joined| joined.holds(bundle.files()));
-        let joined = node.joined_paths(&request.lineage).iter().all(holds);
-        if all_new && joined && settled::is(node.state(), &request.lineage, bundle.digest()) {
+        let joined = node.joined_paths(&offer.lineage).iter().all(holds);
+        if all_new && joined && settled::is(node.state(), &offer.lineage, bundle.digest()) {
             return Err(Halt(Outcome::Unchanged));
         }
     }
     let is_ahead = |leaf: Digest| leaf == bundle.leaf() && old_leaf != Some(leaf);
     let ahead = served.iter().filter(|(_, leaf)| is_ahead(*leaf)).map(|(place, _)| place.clone()).collect();
     let expectations = served.into_iter().map(|(place, _)| place).collect();
-    Ok(Baseline { before, old_leaf, wholeness: wholeness(node, before, request), expectations, ahead })
+    Ok(Baseline { before, old_leaf, wholeness: wholeness(node, before, offer), expectations, ahead })
 }
 
-fn wholeness(node: &Node, before: Before, request: &Prepare) -> Wholeness {
-    let is_proven = before != Before::Foreign && node.joined_paths(&request.lineage).is_empty();
-    match lacks_a_whole_one(node, before, request) {
+fn wholeness(node: &Node, before: Before, offer: &Offer) -> Wholeness {
+    let is_proven = before != Before::Foreign && node.joined_paths(&offer.lineage).is_empty();
+    match lacks_a_whole_one(node, before, offer) {
         Ok(false) if is_proven => Wholeness::Whole,
         Ok(false) => Wholeness::Unproven,
         Ok(true) => Wholeness::Lacking,
@@ -157,20 +157,20 @@ pub fn test(services: &[Service]) -> Result<(), Unwilling> {
 }
 
 /// On the own node certbot's links name the new version already: the one before it is what services may still show.
-fn previous_leaf(node: &Node, request: &Prepare) -> io::Result<Option<Digest>> {
-    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(None) };
-    let previous = archive.previous(request.number)?;
+fn previous_leaf(node: &Node, offer: &Offer) -> io::Result<Option<Digest>> {
+    let Some(archive) = Archive::open(node.letsencrypt(), &offer.lineage)? else { return Ok(None) };
+    let previous = archive.previous(offer.number)?;
     Ok(previous.map(|number| archive.leaf(number)).transpose()?.flatten())
 }
 
 /// Whether nothing is installed, or what somebody's power cut left of it, or a joined file is yet to be made.
-fn lacks_a_whole_one(node: &Node, before: Before, request: &Prepare) -> io::Result<bool> {
+fn lacks_a_whole_one(node: &Node, before: Before, offer: &Offer) -> io::Result<bool> {
     let is_missing = |path: &PathBuf| !Joined::open(path).is_ok_and(|joined| joined.exists().unwrap_or(true));
-    if node.joined_paths(&request.lineage).iter().any(is_missing) {
+    if node.joined_paths(&offer.lineage).iter().any(is_missing) {
         return Ok(true);
     }
     let Before::Number(number) = before else { return Ok(before == Before::Nothing) };
-    let archive = Archive::open(node.letsencrypt(), &request.lineage)?;
+    let archive = Archive::open(node.letsencrypt(), &offer.lineage)?;
     let files = archive.map_or(Ok(None), |archive| archive.read(number))?;
     Ok(files.is_none_or(|files| matches!(Bundle::check(files, 0), Err(error) if error.is_damage())))
 }

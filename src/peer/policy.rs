@@ -6,7 +6,7 @@ use crate::model::challenge::Thumbprint;
 use crate::model::names::LineageName;
 use crate::model::outcome::Step;
 use crate::peer::halt::Halt;
-use crate::wire::message::{Prepare, Request};
+use crate::wire::message::{Offer, Request};
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,8 +71,8 @@ impl Grant {
     }
 
     /// Whether this node takes a certificate that is a step back, as `what` says; else why not.
-    pub fn allows_step_back(&self, request: &Prepare, what: &str) -> Result<(), Halt> {
-        if !request.wishes.force {
+    pub fn allows_step_back(&self, offer: &Offer, what: &str) -> Result<(), Halt> {
+        if !offer.wishes.force {
             return Err(Halt::refused(Step::Check, format!("{what}; 'certcast resync --force' sends it all the same")));
         }
         if self.allow_force {

@@ -11,14 +11,14 @@ use crate::peer::halt::Halt;
 use crate::peer::journal::Journal;
 use crate::peer::node::Node;
 use crate::peer::policy::Grant;
-use crate::peer::transaction::{self, Prepared, Transaction};
+use crate::peer::transaction::{self, Transaction};
 use crate::peer::webroot::Webroots;
 use crate::peer::{examination, hearing, history, presence, survey};
 use crate::sys::timed::SharedDeadline;
 use crate::wire::banner;
 use crate::wire::frame::{self, FRAME_AT_MOST, FrameError};
 use crate::wire::message::{
-    CHALLENGES_AT_MOST, Ended, Installed, LINEAGES_AT_MOST, Prepare, Reply, Request, TOGETHER_AT_MOST,
+    CHALLENGES_AT_MOST, Ended, Installed, LINEAGES_AT_MOST, Offer, Reply, Request, TOGETHER_AT_MOST,
 };
 use crate::wire::presence::Presence;
 use crate::wire::transaction_id::TransactionId;
@@ -151,27 +151,29 @@ impl<'n> Session<'n> {
             Request::Examine { lineages, sent } if lineages.len().max(sent.len()) <= LINEAGES_AT_MOST => {
                 Reply::Examined { findings: examination::of(self.node, self.grant, &lineages, &sent, deadline) }
             }
-            Request::Publish { .. }
-            | Request::Withdraw { .. }
-            | Request::Compare { .. }
-            | Request::Survey { .. }
-            | Request::Examine { .. } => rejected("too many at once"),
-            Request::Prepare(prepare) => self.prepare(&prepare, deadline),
-            Request::PrepareTogether { transaction, budget_ms, bundles } => {
-                let turn = deadline.at_most(Duration::from_millis(budget_ms));
-                self.prepare_together(&transaction, &bundles, turn)
+            Request::Prepare { transaction, budget_ms, offers } if offers.len() <= TOGETHER_AT_MOST => {
+                self.prepare(&transaction, &offers, deadline.at_most(Duration::from_millis(budget_ms)))
             }
             Request::Commit { transaction } => match self.take(&transaction) {
-                Some(waiting) => self.all_concluded(waiting.commit()),
+                Some(waiting) => concluded(self.heard(waiting.commit())),
                 None => rejected("commit of a transaction that is not prepared"),
             },
             Request::Abort { transaction } => match self.take(&transaction) {
-                Some(waiting) => self.all_concluded(waiting.abort("held back by the primary")),
+                Some(waiting) => concluded(self.heard(waiting.abort("held back by the primary"))),
                 None => rejected("abort of a transaction that is not prepared"),
             },
             // It would wait for its own lock.
             Request::Recall { .. } if self.waiting.is_some() => rejected("recall while a transaction is prepared"),
-            Request::Recall { transaction } => self.recall(&transaction, deadline),
+            Request::Recall { transaction, lineages } if lineages.len() <= TOGETHER_AT_MOST => {
+                self.recall(&transaction, lineages, deadline)
+            }
+            Request::Publish { .. }
+            | Request::Withdraw { .. }
+            | Request::Compare { .. }
+            | Request::Survey { .. }
+            | Request::Examine { .. }
+            | Request::Prepare { .. }
+            | Request::Recall { .. } => rejected("too many at once"),
         }
     }
 
@@ -187,96 +189,74 @@ impl<'n> Session<'n> {
         }
     }
 
-    fn prepare(&mut self, request: &Prepare, deadline: Deadline) -> Reply {
+    fn prepare(&mut self, id: &TransactionId, offers: &[Offer], deadline: Deadline) -> Reply {
         if self.waiting.is_some() {
             return rejected("another transaction is prepared in this conversation");
         }
-        if let Err(cause) = self.grant.allows_lineage(&request.lineage) {
-            return concluded(Outcome::Refused { step: Step::Policy, cause });
-        }
-        if request.wishes.dry_run {
-            return match transaction::plan(self.node, request, self.grant, deadline) {
-                Ok(changes) => Reply::Planned { changes },
-                Err(Halt(outcome)) => concluded(outcome),
-            };
-        }
-        let id = &request.transaction;
-        let Prepared { waiting, apart } = transaction::prepare(self.node, id, &[request], self.grant, deadline);
-        self.waiting = waiting;
-        match apart.into_iter().next() {
-            None => Reply::Prepared { transaction: id.clone() },
-            Some(ended) => concluded(noted(ended).outcome),
-        }
-    }
-
-    fn prepare_together(&mut self, id: &TransactionId, bundles: &[Prepare], deadline: Deadline) -> Reply {
-        if self.waiting.is_some() {
-            return rejected("another transaction is prepared in this conversation");
-        }
-        let lineages: BTreeSet<_> = bundles.iter().map(|bundle| &bundle.lineage).collect();
-        let fit = |bundle: &Prepare| bundle.transaction == *id && !bundle.wishes.dry_run;
-        if bundles.is_empty()
-            || lineages.len() != bundles.len()
-            || bundles.len() > TOGETHER_AT_MOST
-            || !bundles.iter().all(fit)
-        {
-            return rejected(
-                "bundles that are no one transaction: none or too many, a lineage twice, another name, or a dry run",
-            );
+        let lineages: BTreeSet<_> = offers.iter().map(|offer| &offer.lineage).collect();
+        let is_dry_run = offers.iter().any(|offer| offer.wishes.dry_run);
+        if offers.is_empty() || lineages.len() != offers.len() || is_dry_run && offers.len() > 1 {
+            return rejected("offers that are no one transaction: none, a lineage twice, or a dry run of several");
         }
         let (mut allowed, mut apart) = (Vec::new(), Vec::new());
-        for bundle in bundles {
-            match self.grant.allows_lineage(&bundle.lineage) {
-                Ok(()) => allowed.push(bundle),
-                Err(cause) => {
-                    let outcome = Outcome::Refused { step: Step::Policy, cause };
-                    apart.push(Ended { lineage: bundle.lineage.clone(), outcome });
-                }
+        for offer in offers {
+            match self.grant.allows_lineage(&offer.lineage) {
+                Ok(()) => allowed.push(offer),
+                Err(cause) => apart.push(ended(&offer.lineage, Outcome::Refused { step: Step::Policy, cause })),
             }
         }
-        if !allowed.is_empty() {
-            let prepared = transaction::prepare(self.node, id, &allowed, self.grant, deadline);
-            self.waiting = prepared.waiting;
-            apart.extend(prepared.apart.into_iter().map(noted));
+        match allowed.as_slice() {
+            [] => {}
+            [only] if is_dry_run => match transaction::plan(self.node, only, self.grant, deadline) {
+                Ok(changes) => return Reply::Planned { changes },
+                Err(Halt(outcome)) => apart.push(ended(&only.lineage, outcome)),
+            },
+            allowed => {
+                let prepared = transaction::prepare(self.node, id, allowed, self.grant, deadline);
+                self.waiting = prepared.waiting;
+                apart.extend(prepared.apart);
+            }
         }
-        Reply::PreparedTogether { transaction: id.clone(), apart }
+        for Ended { lineage, outcome } in &apart {
+            if is_dry_run || *outcome == Outcome::Unchanged {
+                tracing::info!(%lineage, %outcome, "nothing to prepare");
+            } else {
+                tracing::warn!(%lineage, %outcome, "not prepared");
+            }
+        }
+        Reply::Prepared { transaction: id.clone(), apart }
     }
 
     fn take(&mut self, id: &TransactionId) -> Option<Box<Transaction<'n>>> {
         self.waiting.take_if(|waiting| waiting.id() == id)
     }
 
-    /// Waits for the process that may still be committing it, then says how it ended.
-    fn recall(&mut self, id: &TransactionId, deadline: Deadline) -> Reply {
+    /// Waits for the process that may still be committing it, then says how it ended. Of a lineage that is not the caller's it
+    /// never was.
+    fn recall(&mut self, id: &TransactionId, lineages: Vec<LineageName>, deadline: Deadline) -> Reply {
         if let Err(Halt(outcome)) = self.node.hold(deadline, self.grant) {
-            return concluded(outcome);
+            return concluded(Ended::all(lineages, &outcome));
         }
-        let all = history::recall(self.node.state(), id);
-        let (mut ended, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|ended| self.grant.allows_lineage(&ended.lineage).is_ok());
-        if ended.is_empty() {
-            return concluded(Outcome::Pending { cause: "the transaction was never committed there".into() });
-        }
-        // The cause of a common failure may name lineages that are not the caller's.
-        for ended in ended.iter_mut().filter(|ended| !others.is_empty() && !ended.outcome.is_in_sync()) {
-            ended.outcome = hearing::of_another(&ended.outcome);
-        }
-        self.all_concluded(ended)
+        let is_own = |lineage: &LineageName| self.grant.allows_lineage(lineage).is_ok();
+        let (own, others): (Vec<_>, Vec<_>) =
+            history::recall(self.node.state(), id).into_iter().partition(|ended| is_own(&ended.lineage));
+        let end_of = |lineage: LineageName| {
+            let outcome = match own.iter().find(|ended| ended.lineage == lineage).map(|ended| &ended.outcome) {
+                None => Outcome::Pending { cause: "the transaction was never committed there".into() },
+                // The cause of a common failure may name lineages that are not the caller's.
+                Some(outcome) if !others.is_empty() && !outcome.is_in_sync() => hearing::of_another(outcome),
+                Some(outcome) => hearing::of_own(self.grant, outcome.clone()),
+            };
+            Ended { lineage, outcome }
+        };
+        concluded(lineages.into_iter().map(end_of).collect())
     }
 
-    fn all_concluded(&self, mut ended: Vec<Ended>) -> Reply {
-        for ended in &mut ended {
-            ended.outcome = hearing::of_own(self.grant, ended.outcome.clone());
+    fn heard(&self, mut lineages: Vec<Ended>) -> Vec<Ended> {
+        for Ended { outcome, .. } in &mut lineages {
+            *outcome = hearing::of_own(self.grant, outcome.clone());
         }
-        match <[Ended; 1]>::try_from(ended) {
-            Ok([one]) => concluded(one.outcome),
-            Err(several) => {
-                for Ended { lineage, outcome } in &several {
-                    tracing::info!(%lineage, %outcome, "concluded");
-                }
-                Reply::ConcludedTogether { lineages: several }
-            }
-        }
+        lineages
     }
 
     fn webroots(&self) -> Webroots<'_> {
@@ -291,17 +271,15 @@ impl<'n> Session<'n> {
     }
 }
 
-fn noted(ended: Ended) -> Ended {
-    let Ended { lineage, outcome } = &ended;
-    if *outcome != Outcome::Unchanged {
-        tracing::warn!(%lineage, %outcome, "not prepared");
+fn concluded(lineages: Vec<Ended>) -> Reply {
+    for Ended { lineage, outcome } in &lineages {
+        tracing::info!(%lineage, %outcome, "concluded");
     }
-    ended
+    Reply::Concluded { lineages }
 }
 
-fn concluded(outcome: Outcome) -> Reply {
-    tracing::info!(%outcome, "concluded");
-    Reply::Concluded { outcome }
+fn ended(lineage: &LineageName, outcome: Outcome) -> Ended {
+    Ended { lineage: lineage.clone(), outcome }
 }
 
 fn rejected(cause: &str) -> Reply {

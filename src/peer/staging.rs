@@ -17,13 +17,13 @@ use crate::peer::share::Share;
 use crate::peer::state::{Before, Intent, JoinedFile};
 use crate::peer::{brought, written};
 use crate::sys::dir::Stat;
-use crate::wire::message::{Ownership, Prepare, TreeAttributes};
+use crate::wire::message::{Offer, Ownership, TreeAttributes};
 use crate::wire::transaction_id::TransactionId;
 
 /// A bundle that may be installed here, and what was there before it.
 #[derive(Debug)]
 pub struct Candidate<'r> {
-    request: &'r Prepare,
+    offer: &'r Offer,
     bundle: Bundle,
     attributes: TreeAttributes,
     joined: Vec<Joined>,
@@ -37,41 +37,41 @@ impl<'r> Candidate<'r> {
     /// A bundle that was admitted. Changes nothing.
     pub fn of(
         node: &Node,
-        request: &'r Prepare,
+        offer: &'r Offer,
         bundle: Bundle,
         baseline: Baseline,
         notes: Vec<String>,
     ) -> Result<Candidate<'r>, Halt> {
-        let attributes = attributes(node, request.attributes)?;
+        let attributes = attributes(node, offer.attributes)?;
         let joined =
-            node.joined_paths(&request.lineage).iter().map(|path| Joined::open(path)).collect::<Result<Vec<_>, _>>()?;
-        if baseline.before == Before::Nothing && !request.wishes.adopt {
-            joined.iter().try_for_each(|joined| check_whose(node, request, joined))?;
+            node.joined_paths(&offer.lineage).iter().map(|path| Joined::open(path)).collect::<Result<Vec<_>, _>>()?;
+        if baseline.before == Before::Nothing && !offer.wishes.adopt {
+            joined.iter().try_for_each(|joined| check_whose(node, offer, joined))?;
         }
-        let lacks = lacks(node, request, &bundle, baseline.before)?;
-        Ok(Candidate { request, bundle, attributes, joined, lacks, baseline, notes })
+        let lacks = lacks(node, offer, &bundle, baseline.before)?;
+        Ok(Candidate { offer, bundle, attributes, joined, lacks, baseline, notes })
     }
 
     /// Which lineage's it is.
     pub fn lineage(&self) -> &LineageName {
-        &self.request.lineage
+        &self.offer.lineage
     }
 
     /// What is set out for it. The joined files move there, and `write` finds them there.
-    fn share(&mut self, tests: Tests) -> io::Result<Share> {
-        let request = self.request;
+    fn share(&mut self, transaction: &TransactionId, tests: Tests) -> io::Result<Share> {
+        let offer = self.offer;
         let with_existence = |joined: Joined| joined.exists().map(|existed| (joined, existed));
         let joined: Vec<_> =
             std::mem::take(&mut self.joined).into_iter().map(with_existence).collect::<io::Result<_>>()?;
         let file = |(joined, existed): &(Joined, bool)| JoinedFile { path: joined.path(), existed: *existed };
         let intent = Intent {
-            transaction: request.transaction.clone(),
-            lineage: request.lineage.clone(),
+            transaction: transaction.clone(),
+            lineage: offer.lineage.clone(),
             before: self.baseline.before,
-            to: request.number,
+            to: offer.number,
             writes: self.lacks.absent.clone(),
             joined: joined.iter().map(file).collect(),
-            keep: request.keep.iter().copied().chain([request.number]).collect(),
+            keep: offer.keep.iter().copied().chain([offer.number]).collect(),
             tests_passed: tests != Tests::Failed,
             digest: self.bundle.digest(),
             old_leaf: self.baseline.old_leaf,
@@ -82,8 +82,8 @@ impl<'r> Candidate<'r> {
         Ok(Share { intent, trees: None, joined, leaf, notes })
     }
 
-    fn write(&self, node: &Node, share: &mut Share) -> io::Result<()> {
-        let Prepare { transaction, lineage, number, .. } = self.request;
+    fn write(&self, node: &Node, transaction: &TransactionId, share: &mut Share) -> io::Result<()> {
+        let Offer { lineage, number, .. } = self.offer;
         if self.baseline.before != Before::Certbot {
             let archive = Archive::create(node.letsencrypt(), lineage, self.attributes.directory)?;
             let live = Live::create(node.letsencrypt(), lineage)?;
@@ -112,11 +112,11 @@ pub fn stage<'n>(
     };
     let there: Vec<_> = candidates.iter().map(is_there).collect::<io::Result<_>>()?;
     Archive::check_room(node.letsencrypt(), there.iter().filter(|is_there| !**is_there).count())?;
-    let shares: Vec<_> = candidates.iter_mut().map(|one| one.share(tests)).collect::<io::Result<_>>()?;
+    let shares: Vec<_> = candidates.iter_mut().map(|one| one.share(transaction, tests)).collect::<io::Result<_>>()?;
     let intents = shares.iter().map(|share| share.intent.clone()).collect();
     let mut ending = Ending { node, journal: Journal::begin(node.state(), transaction, intents)?, shares: Vec::new() };
     for (candidate, mut share) in candidates.iter().zip(shares) {
-        let written = candidate.write(node, &mut share);
+        let written = candidate.write(node, transaction, &mut share);
         ending.shares.push(share);
         if let Err(error) = written {
             return Err(ending.give_up(Step::Stage, &error.to_string()));
@@ -126,9 +126,9 @@ pub fn stage<'n>(
 }
 
 /// Where nothing is installed of a lineage, a file under its name is ours only if it has what was brought here once.
-fn check_whose(node: &Node, request: &Prepare, joined: &Joined) -> Result<(), Halt> {
-    let is_ours = brought::is_led_by_one(node.state(), &request.lineage, joined.certificates()?.as_deref())?;
-    if is_ours || !joined.exists()? || joined.holds(&request.files) {
+fn check_whose(node: &Node, offer: &Offer, joined: &Joined) -> Result<(), Halt> {
+    let is_ours = brought::is_led_by_one(node.state(), &offer.lineage, joined.certificates()?.as_deref())?;
+    if is_ours || !joined.exists()? || joined.holds(&offer.files) {
         return Ok(());
     }
     let path = joined.path().display().to_string();
@@ -138,16 +138,16 @@ fn check_whose(node: &Node, request: &Prepare, joined: &Joined) -> Result<(), Ha
     ))
 }
 
-fn lacks(node: &Node, request: &Prepare, bundle: &Bundle, before: Before) -> Result<Lacks, Halt> {
+fn lacks(node: &Node, offer: &Offer, bundle: &Bundle, before: Before) -> Result<Lacks, Halt> {
     if before == Before::Certbot {
         return Ok(Lacks { absent: Vec::new(), torn: Vec::new() });
     }
-    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else {
+    let Some(archive) = Archive::open(node.letsencrypt(), &offer.lineage)? else {
         return Ok(Lacks { absent: Part::ALL.to_vec(), torn: Vec::new() });
     };
-    let is_ours = written::numbers(node.state(), &request.lineage)?.contains(&request.number);
-    let is_spare = is_ours && matches!(before, Before::Number(number) if number != request.number);
-    archive.lacks(request.number, bundle.files(), is_spare).map_err(|error| match error {
+    let is_ours = written::numbers(node.state(), &offer.lineage)?.contains(&offer.number);
+    let is_spare = is_ours && matches!(before, Before::Number(number) if number != offer.number);
+    archive.lacks(offer.number, bundle.files(), is_spare).map_err(|error| match error {
         ArchiveError::Taken { .. } => Halt::refused(Step::Tree, error.to_string()),
         ArchiveError::Io(error) => error.into(),
     })

@@ -21,7 +21,7 @@ use crate::peer::share::Share;
 use crate::peer::staging::Candidate;
 use crate::peer::state::{Before, Record};
 use crate::peer::{admission, brought, hearing, preflight, service, staging, trust};
-use crate::wire::message::{Ended, Prepare, Version};
+use crate::wire::message::{Ended, Offer, Version};
 use crate::wire::transaction_id::TransactionId;
 
 /// What `prepare` came to.
@@ -45,22 +45,22 @@ pub struct Transaction<'n> {
 pub fn prepare<'n>(
     node: &'n Node,
     transaction: &TransactionId,
-    requests: &[&Prepare],
+    offers: &[&Offer],
     grant: &Grant,
     deadline: Deadline,
 ) -> Prepared<'n> {
-    let lineages = || requests.iter().map(|request| request.lineage.clone());
+    let lineages = || offers.iter().map(|offer| offer.lineage.clone());
     let held = match node.hold(deadline, grant) {
         Ok(held) => held,
         Err(Halt(outcome)) => return Prepared { waiting: None, apart: Ended::all(lineages(), &outcome) },
     };
     let (mut candidates, mut apart) = (Vec::new(), Vec::new());
     // Services that are slow to show something must not use up the time of several: they are asked again for each alone.
-    let looks = if requests.len() > 1 { deadline.at_most(deadline.left() / 2) } else { deadline };
-    for (request, rest) in requests.iter().zip((1..=u32::try_from(requests.len()).unwrap_or(u32::MAX)).rev()) {
+    let looks = if offers.len() > 1 { deadline.at_most(deadline.left() / 2) } else { deadline };
+    for (offer, rest) in offers.iter().zip((1..=u32::try_from(offers.len()).unwrap_or(u32::MAX)).rev()) {
         let slice = looks.at_most(looks.left() / rest);
-        let outcome = match admit(node, request, grant, slice) {
-            Ok(_) if requests.len() > 1 && slice.has_passed() => {
+        let outcome = match admit(node, offer, grant, slice) {
+            Ok(_) if offers.len() > 1 && slice.has_passed() => {
                 Outcome::Pending { cause: "looking at what is served for it took too long among others".into() }
             }
             Ok(candidate) => {
@@ -69,7 +69,7 @@ pub fn prepare<'n>(
             }
             Err(Halt(outcome)) => hearing::of_own(grant, outcome),
         };
-        apart.push(Ended { lineage: request.lineage.clone(), outcome });
+        apart.push(Ended { lineage: offer.lineage.clone(), outcome });
     }
     if candidates.is_empty() {
         return Prepared { waiting: None, apart };
@@ -84,27 +84,27 @@ pub fn prepare<'n>(
     }
 }
 
-fn admit<'r>(node: &Node, request: &'r Prepare, grant: &Grant, deadline: Deadline) -> Result<Candidate<'r>, Halt> {
-    let (bundle, baseline, notes) = look(node, request, grant, deadline)?;
-    Candidate::of(node, request, bundle, baseline, notes)
+fn admit<'r>(node: &Node, offer: &'r Offer, grant: &Grant, deadline: Deadline) -> Result<Candidate<'r>, Halt> {
+    let (bundle, baseline, notes) = look(node, offer, grant, deadline)?;
+    Candidate::of(node, offer, bundle, baseline, notes)
 }
 
 /// What can be said of a bundle before anything is written: whether it may be installed, and what is there.
 fn look(
     node: &Node,
-    request: &Prepare,
+    offer: &Offer,
     grant: &Grant,
     deadline: Deadline,
 ) -> Result<(Bundle, Baseline, Vec<String>), Halt> {
-    let offered = Version { number: request.number, digest: request.files.digest() };
-    if !node.is_own() && admission::installed(node, &request.lineage).unwrap_or_default() == Some(offered) {
+    let offered = Version { number: offer.number, digest: offer.files.digest() };
+    if !node.is_own() && admission::installed(node, &offer.lineage).unwrap_or_default() == Some(offered) {
         return Err(Halt(Outcome::Unchanged));
     }
-    let old = baseline::installed_leaf(node, &request.lineage)?;
+    let old = baseline::installed_leaf(node, &offer.lineage)?;
     let now = jiff::Timestamp::now().as_second();
-    let (bundle, notes) = admission::check(request, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
-    trust::check(node, request, grant, &bundle)?;
-    let baseline = baseline::look(node, request, &bundle, old.as_ref(), deadline)?;
+    let (bundle, notes) = admission::check(offer, grant, old.as_ref().filter(|_| !node.is_own()), now)?;
+    trust::check(node, offer, grant, &bundle)?;
+    let baseline = baseline::look(node, offer, &bundle, old.as_ref(), deadline)?;
     Ok((bundle, baseline, notes))
 }
 
@@ -179,12 +179,12 @@ impl Transaction<'_> {
 }
 
 /// What would change, one line a file or command. Changes nothing.
-pub fn plan(node: &Node, request: &Prepare, grant: &Grant, deadline: Deadline) -> Result<Vec<String>, Halt> {
+pub fn plan(node: &Node, offer: &Offer, grant: &Grant, deadline: Deadline) -> Result<Vec<String>, Halt> {
     let _held = node.lock(deadline)?;
     if Journal::is_there(node.state()) {
         return Ok(vec![format!("finish or undo what an earlier run left in {}", node.state().display())]);
     }
-    let found = look(node, request, grant, deadline).and_then(|(_, baseline, _)| {
+    let found = look(node, offer, grant, deadline).and_then(|(_, baseline, _)| {
         // A plan has no pre-flight.
         if baseline::tests(node.services(), &[&baseline.wholeness])? == Tests::NotAsked {
             baseline::test(node.services())?;
@@ -192,11 +192,11 @@ pub fn plan(node: &Node, request: &Prepare, grant: &Grant, deadline: Deadline) -
         Ok(baseline)
     });
     let baseline = found.map_err(|Halt(outcome)| Halt(hearing::of_own(grant, outcome)))?;
-    Ok(changes(node, request, grant, &baseline))
+    Ok(changes(node, offer, grant, &baseline))
 }
 
-fn changes(node: &Node, request: &Prepare, grant: &Grant, baseline: &Baseline) -> Vec<String> {
-    let (lineage, number) = (&request.lineage, request.number);
+fn changes(node: &Node, offer: &Offer, grant: &Grant, baseline: &Baseline) -> Vec<String> {
+    let (lineage, number) = (&offer.lineage, offer.number);
     let tree = node.letsencrypt().path().display();
     let mut changes = Vec::new();
     if baseline.before != Before::Certbot {

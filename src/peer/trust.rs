@@ -28,7 +28,7 @@ use crate::peer::node::Node;
 use crate::peer::policy::Grant;
 use crate::peer::settled;
 use crate::sys::bounded;
-use crate::wire::message::Prepare;
+use crate::wire::message::Offer;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 /// Several times what distributions have.
@@ -36,17 +36,17 @@ const STORE_AT_MOST: u64 = 16 << 20;
 const MAYBE: &str = "(of a test CA? or are this node's ca-certificates too old?)";
 
 /// Ends here what would take trust from this node's visitors, unless this may be.
-pub fn check(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Result<(), Halt> {
-    match loss(node, request, grant, bundle) {
+pub fn check(node: &Node, offer: &Offer, grant: &Grant, bundle: &Bundle) -> Result<(), Halt> {
+    match loss(node, offer, grant, bundle) {
         Ok(None) => Ok(()),
-        Ok(Some(what)) | Err(what) => grant.allows_step_back(request, &what),
+        Ok(Some(what)) | Err(what) => grant.allows_step_back(offer, &what),
     }
 }
 
 /// What would be lost, in words; or what kept this node from finding out.
-fn loss(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Result<Option<String>, String> {
+fn loss(node: &Node, offer: &Offer, grant: &Grant, bundle: &Bundle) -> Result<Option<String>, String> {
     // What a person let through once stays.
-    if node.is_own() && settled::is(node.state(), &request.lineage, bundle.digest()) {
+    if node.is_own() && settled::is(node.state(), &offer.lineage, bundle.digest()) {
         return Ok(None);
     }
     let Some(store) = Store::of_system() else {
@@ -57,7 +57,7 @@ fn loss(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Resul
         return Ok(None);
     }
     let (old, loss) = if node.is_own() {
-        let told = told_last(node, request).map_err(|error| unreadable(&error))?;
+        let told = told_last(node, offer).map_err(|error| unreadable(&error))?;
         told.map_or((None, String::new()), |(number, chain)| {
             let loss = format!(
                 "this node's CA store trusts version {number}, the last that its services were told of, and not this one \
@@ -66,7 +66,7 @@ fn loss(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Resul
             (Some(chain), loss)
         })
     } else {
-        let chain = chain_of(node, &request.lineage).map_err(|error| unreadable(&error))?;
+        let chain = chain_of(node, &offer.lineage).map_err(|error| unreadable(&error))?;
         (chain, format!("this node's CA store trusts the installed certificate and not this one {MAYBE}"))
     };
     if let Some(old) = &old
@@ -79,18 +79,18 @@ fn loss(node: &Node, request: &Prepare, grant: &Grant, bundle: &Bundle) -> Resul
         Some(had) => claims.map(|claims| claims.beyond(&had)),
         None => claims,
     };
-    taken_from_another(node, request, grant, &store, claims.as_ref())
+    taken_from_another(node, offer, grant, &store, claims.as_ref())
 }
 
 /// Which name of a trusted lineage another one would take, in words.
 fn taken_from_another(
     node: &Node,
-    request: &Prepare,
+    offer: &Offer,
     grant: &Grant,
     store: &Store,
     claims: Option<&Claims>,
 ) -> Result<Option<String>, String> {
-    for other in others(node, &request.lineage).map_err(|error| unreadable(&error))? {
+    for other in others(node, &offer.lineage).map_err(|error| unreadable(&error))? {
         // A key for some lineages only need not hear what else there is.
         let is_heard = grant.allows_lineage(&other).is_ok();
         let chain = chain_of(node, &other).map_err(|error| {
@@ -157,11 +157,11 @@ fn others(node: &Node, than: &LineageName) -> io::Result<Vec<LineageName>> {
 
 /// The version that the own node's services were brought to last, and its chain: certbot's links name the new one already
 /// and say nothing. Where nothing is noted (a first run), or what is noted is gone, it was the version before.
-fn told_last(node: &Node, request: &Prepare) -> io::Result<Option<(Number, String)>> {
-    let settled = settled::last(node.state(), &request.lineage)?;
-    let Some(archive) = Archive::open(node.letsencrypt(), &request.lineage)? else { return Ok(None) };
+fn told_last(node: &Node, offer: &Offer) -> io::Result<Option<(Number, String)>> {
+    let settled = settled::last(node.state(), &offer.lineage)?;
+    let Some(archive) = Archive::open(node.letsencrypt(), &offer.lineage)? else { return Ok(None) };
     let mut before = None;
-    let mut below = request.number;
+    let mut below = offer.number;
     while let Some(number) = archive.previous(below)? {
         below = number;
         let Some(files) = archive.read(number)? else { continue };

@@ -103,10 +103,15 @@ impl TalkError {
     }
 }
 
+/// How long a node may take over what we wait for until then, in milliseconds.
+pub fn budget_ms(deadline: Deadline) -> u64 {
+    let budget = deadline.left().saturating_sub(PEER_GIVES_UP_EARLIER).max(Duration::from_secs(1));
+    u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// An open conversation. Dropping it ends it; the node then undoes what is not committed.
 pub struct Conversation {
     stream: Box<dyn Stream>,
-    protocol: u32,
     version: String,
     clock_ahead: i64,
 }
@@ -131,30 +136,26 @@ impl Conversation {
         deadline: Deadline,
     ) -> Result<Conversation, TalkError> {
         let stream = link::open_for_a_turn(&member.route(), turn, deadline)?;
-        let mut conversation = Conversation { stream, protocol: 0, version: String::new(), clock_ahead: 0 };
+        let mut conversation = Conversation { stream, version: String::new(), clock_ahead: 0 };
         conversation.until(turn);
-        let budget = deadline.left().saturating_sub(PEER_GIVES_UP_EARLIER).max(Duration::from_secs(1));
         let hello = Request::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
             node: own.clone(),
-            budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
+            budget_ms: budget_ms(deadline),
         };
         // A far side that ends at once breaks the write; what it said tells more than that.
         let sent = flight([&hello].into_iter().chain(first)).and_then(|flight| {
             Ok(conversation.stream.write_all(&flight).and_then(|()| conversation.stream.flush())?)
         });
-        conversation.protocol = match banner::read(&mut conversation.stream) {
-            Ok(protocol) => protocol,
-            Err(error) => {
-                let is_away = match error {
-                    BannerError::Ended(_) => conversation.stream.is_away(),
-                    BannerError::Io(_) | BannerError::Deadline => true,
-                    BannerError::Foreign(_) | BannerError::Versions(..) => false,
-                };
-                let (said, trial) = (conversation.said(), member.route().trial());
-                return Err(TalkError::Banner { error, said, trial, is_away });
-            }
-        };
+        if let Err(error) = banner::read(&mut conversation.stream) {
+            let is_away = match error {
+                BannerError::Ended(_) => conversation.stream.is_away(),
+                BannerError::Io(_) | BannerError::Deadline => true,
+                BannerError::Foreign(_) | BannerError::Versions(..) => false,
+            };
+            let (said, trial) = (conversation.said(), member.route().trial());
+            return Err(TalkError::Banner { error, said, trial, is_away });
+        }
         sent.map_err(|error| conversation.broken(error))?;
         match conversation.receive()? {
             Reply::Hello { version, clock, .. } => {
@@ -163,11 +164,6 @@ impl Conversation {
             }
             _ => Err(TalkError::Unexpected),
         }
-    }
-
-    /// The version of the protocol that both sides speak.
-    pub fn protocol(&self) -> u32 {
-        self.protocol
     }
 
     /// Which certcast answers there; escaped.
@@ -244,7 +240,6 @@ pub fn harmless(reply: Reply) -> Reply {
         Reply::Published { failures: all } => Reply::Published { failures: failures(all) },
         Reply::Withdrawn { failures: all } => Reply::Withdrawn { failures: failures(all) },
         Reply::Planned { changes } => Reply::Planned { changes: escaped_lines(&changes) },
-        Reply::Concluded { outcome } => Reply::Concluded { outcome: outcome.harmless() },
         Reply::Rejected { cause } => Reply::Rejected { cause: escaped(&cause) },
         Reply::Surveyed { lineages } => {
             let some = lineages.into_iter().take(LINEAGES_AT_MOST);
@@ -256,9 +251,8 @@ pub fn harmless(reply: Reply) -> Reply {
             let harmless = |Installed { lineage, presence }| Installed { lineage, presence: presence.harmless() };
             Reply::Compared { lineages: some.map(harmless).collect() }
         }
-        Reply::Prepared { transaction } => Reply::Prepared { transaction },
-        Reply::PreparedTogether { transaction, apart } => Reply::PreparedTogether { transaction, apart: ended(apart) },
-        Reply::ConcludedTogether { lineages } => Reply::ConcludedTogether { lineages: ended(lineages) },
+        Reply::Prepared { transaction, apart } => Reply::Prepared { transaction, apart: ended(apart) },
+        Reply::Concluded { lineages } => Reply::Concluded { lineages: ended(lineages) },
     }
 }
 
@@ -293,14 +287,17 @@ mod tests {
     #[test]
     fn what_a_node_says_is_harmless_and_bounded_when_it_is_received() {
         let loud = "\u{1b}[31m".to_owned() + &"x".repeat(100_000);
-        let outcome = Outcome::Applied { notes: vec![loud.clone(); 1000] };
-        let Reply::Concluded { outcome: Outcome::Applied { notes } } = harmless(Reply::Concluded { outcome }) else {
-            panic!()
-        };
-        let Reply::Planned { changes } = harmless(Reply::Planned { changes: vec![loud; 1000] }) else { panic!() };
-        for lines in [notes, changes] {
-            assert_eq!(lines.len(), 200);
-            assert!(lines.iter().all(|line| line.starts_with("\\u{1b}[31mxx") && line.len() < 500));
+        let ended = |outcome| Ended::all(["a.example".parse().unwrap()], &outcome);
+        let lineages = ended(Outcome::Applied { notes: vec![loud.clone(); 1000] });
+        let apart = ended(Outcome::Pending { cause: loud.clone() });
+        for reply in [
+            Reply::Concluded { lineages },
+            Reply::Prepared { transaction: "0".repeat(32).try_into().unwrap(), apart },
+            Reply::Planned { changes: vec![loud; 1000] },
+        ] {
+            let said = serde_json::to_string(&harmless(reply)).unwrap();
+            assert!(said.contains("\\u{1b}[31mxx") && !said.contains("\\u001b"), "{said}");
+            assert!(said.len() < 200 * 500, "{} bytes", said.len());
         }
     }
 }

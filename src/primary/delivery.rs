@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::config::Config;
+use crate::model::config::{Config, MissingNames};
 use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
@@ -17,7 +17,7 @@ use crate::primary::lineage::Lineage;
 use crate::primary::record;
 use crate::primary::round::{self, Round};
 use crate::primary::watcher::Watcher;
-use crate::wire::message::Wishes;
+use crate::wire::message::{Offer, Wishes};
 
 /// The longest that one run may take, however many lineages it has.
 pub const AT_MOST: Duration = Duration::from_secs(15 * 60);
@@ -156,7 +156,7 @@ impl<'c> Courier<'c> {
             let first = match (wanted.as_slice(), alone) {
                 ([], _) => continue,
                 ([only], [round]) if self.manner.is_fresh && self.lacks(member, only) => {
-                    First::Prepare(Box::new(round.bundle(self, only, member)))
+                    round.first(self, only, member)
                 }
                 (some, _) => First::Compare(some.iter().map(|lineage| self.name_on(member, &lineage.name)).collect()),
             };
@@ -185,6 +185,19 @@ impl<'c> Courier<'c> {
     /// Its name on a node.
     pub fn name_on(&self, member: &Member, lineage: &LineageName) -> LineageName {
         if member.is_own() { lineage.clone() } else { self.name_on_peers(lineage) }
+    }
+
+    /// A lineage as it is offered to a node.
+    pub fn offer(&self, lineage: &Lineage, to: &Member) -> Offer {
+        Offer {
+            lineage: self.name_on(to, &lineage.name),
+            number: lineage.number,
+            files: lineage.bundle.files().clone(),
+            attributes: lineage.attributes,
+            keep: lineage.keep.clone(),
+            refuse_missing_names: self.config.deploy.missing_names == MissingNames::Refuse,
+            wishes: self.manner.wishes,
+        }
     }
 
     /// Remembers how it ended for a lineage on a node.

@@ -10,13 +10,13 @@ use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::Member;
 use crate::primary::line::ends::{ends_of, first_bad};
 use crate::primary::watcher::{Phase, Watcher};
-use crate::wire::message::{Ended, Prepare, Reply, Request, Version};
+use crate::wire::message::{Ended, Offer, Reply, Request, Version};
 use crate::wire::presence::Presence;
 use crate::wire::transaction_id::TransactionId;
 
 mod ends;
 mod opening;
-mod together;
+mod staging;
 
 /// How long a lost answer is asked for again, beyond the conversation's own deadline.
 const RECALL: Duration = Duration::from_secs(20);
@@ -47,12 +47,8 @@ pub struct Line<'f> {
 struct Underway {
     transaction: TransactionId,
     lineages: Vec<LineageName>,
-}
-
-impl Underway {
-    fn of(prepare: &Prepare) -> Self {
-        Underway { transaction: prepare.transaction.clone(), lineages: vec![prepare.lineage.clone()] }
-    }
+    /// Then nothing is to be staged, and no word follows.
+    is_dry_run: bool,
 }
 
 enum Talk {
@@ -76,8 +72,8 @@ pub enum Patience {
 pub enum First {
     /// What does the node have of these lineages, by their names there?
     Compare(Vec<LineageName>),
-    /// A bundle, for a node that is known to lack it.
-    Prepare(Box<Prepare>),
+    /// What a node is known to lack, under a transaction's name.
+    Offer(TransactionId, Box<Offer>),
 }
 
 /// What staging came to.
@@ -93,7 +89,7 @@ pub enum Staged {
 }
 
 impl<'f> Line<'f> {
-    /// A line that [`Line::open`] or staging will open.
+    /// A line that [`Line::open`] will open.
     pub fn new(
         own: &'f NodeName,
         member: &'f Member,
@@ -146,53 +142,9 @@ impl<'f> Line<'f> {
         self.watcher.reaches(self.name(), phase);
     }
 
-    /// Stages a bundle, unless it went with the first flight; then only the answer is awaited. Nothing travels to a
-    /// node that said it has just this.
-    pub fn stage(&mut self, prepare: impl FnOnce() -> Prepare) -> Staged {
-        self.open(self.turn);
-        self.ended.clear();
-        self.reaches(Phase::Staging);
-        if self.underway.is_none() {
-            let prepare = prepare();
-            let version = Version { number: prepare.number, digest: prepare.files.digest() };
-            if self.has(&prepare.lineage, version) {
-                return Staged::Ended(Outcome::Unchanged);
-            }
-            self.underway = Some(Underway::of(&prepare));
-            let request = Request::Prepare(Box::new(prepare));
-            let sent = self.talk().and_then(|talk| talk.send(&request).map_err(|error| error.outcome()));
-            if let Err(outcome) = sent {
-                return self.breaks(outcome);
-            }
-        }
-        self.await_staging()
-    }
-
     /// Whether the node said that it has just this.
     pub fn has(&self, lineage: &LineageName, version: Version) -> bool {
         self.installed.get(lineage).and_then(Presence::version) == Some(version)
-    }
-
-    fn await_staging(&mut self) -> Staged {
-        match self.receive() {
-            Ok(Reply::Prepared { transaction })
-                if self.underway.as_ref().is_some_and(|underway| underway.transaction == transaction) =>
-            {
-                self.reaches(Phase::Staged);
-                Staged::Waiting
-            }
-            Ok(Reply::Planned { changes }) => {
-                self.underway = None;
-                Staged::Planned(changes)
-            }
-            // Without our word nothing can have been switched: a node that says so is not believed.
-            Ok(Reply::Concluded { outcome }) if !matches!(outcome, Outcome::Applied { .. }) => {
-                self.underway = None;
-                Staged::Ended(outcome)
-            }
-            Ok(_) => self.breaks(TalkError::Unexpected.outcome()),
-            Err(outcome) => self.breaks(outcome),
-        }
     }
 
     /// Says the word. When the answer is lost, asks for it again on a new line: the node finishes alone.
@@ -251,9 +203,10 @@ impl<'f> Line<'f> {
     }
 
     fn recall(&self, underway: &Underway, deadline: Deadline) -> Option<Vec<Ended>> {
-        let recall = Request::Recall { transaction: underway.transaction.clone() };
+        let Underway { transaction, lineages, .. } = underway;
+        let recall = Request::Recall { transaction: transaction.clone(), lineages: lineages.clone() };
         let mut talk = Conversation::open(self.own, self.member, &[recall], deadline).ok()?;
-        talk.receive().ok().and_then(|reply| ends_of(reply, &underway.lineages))
+        talk.receive().ok().and_then(|reply| ends_of(reply, lineages))
     }
 
     fn conclude(

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::model::config::{MissingNames, Require};
+use crate::model::config::Require;
 use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
@@ -14,7 +14,7 @@ use crate::primary::record;
 use crate::primary::rollout::{self, Part, Rules};
 use crate::primary::watcher::{Phase, Watcher};
 use crate::wire::frame::FRAME_AT_MOST;
-use crate::wire::message::{Prepare, TOGETHER_AT_MOST};
+use crate::wire::message::TOGETHER_AT_MOST;
 use crate::wire::transaction_id::TransactionId;
 
 /// Told only where it does not go alone after all.
@@ -124,24 +124,33 @@ impl<'l> Round<'l> {
         self.wanted_by(courier, member).any(|lineage| is_left(&member.name, &lineage.name))
     }
 
-    /// Several bundles are large, so they are made, and sent, while a place is held.
+    /// Several bundles are large, so they are made, and sent, while a place is held. Nothing travels to a node that said it has
+    /// just this, and what would travel alone is left.
     fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>, places: &Places, turn: Deadline) -> Staged {
         let member = line.member();
-        if let [only] = self.lineages.as_slice() {
-            places.share(turn, |by| line.open(by));
-            line.until(turn);
-            return line.stage(|| self.bundle(courier, only, member));
-        }
-        let sent = places.share(turn, |by| {
+        let early = places.share(turn, |by| {
             line.open(by);
+            line.reaches(Phase::Staging);
+            // It went with the first flight.
+            if !line.waiting().is_empty() {
+                return None;
+            }
             let name = |lineage: &Lineage| courier.name_on(member, &lineage.name);
             let is_there = |lineage: &&Lineage| line.has(&name(lineage), lineage.version());
             let (there, lacking): (Vec<_>, Vec<_>) = self.wanted_by(courier, member).partition(is_there);
-            let bundles = lacking.into_iter().map(|lineage| self.bundle(courier, lineage, member)).collect();
-            line.send_together(self.transaction.clone(), there.into_iter().map(name).collect(), bundles)
+            line.pass_over(there.into_iter().map(name));
+            match (lacking.as_slice(), line.fault()) {
+                ([], _) => return Some(Staged::Ended(Outcome::Unchanged)),
+                (_, Some(outcome)) => return Some(Staged::Ended(outcome.clone())),
+                ([_], None) if self.is_together() => return Some(Staged::Left),
+                _ => {}
+            }
+            let offers = lacking.into_iter().map(|lineage| courier.offer(lineage, member)).collect();
+            line.send(&self.transaction, offers);
+            None
         });
         line.until(turn);
-        let staged = sent.unwrap_or_else(|| line.await_together());
+        let staged = early.unwrap_or_else(|| line.await_staging());
         let is_any_bad = line.ended().iter().any(|ended| !ended.outcome.is_in_sync());
         match staged {
             // One refused lineage keeps this node, and so everybody, from all of them; each goes alone.
@@ -161,11 +170,8 @@ impl<'l> Round<'l> {
         watcher: &dyn Watcher,
         turn: Deadline,
     ) -> (Vec<Delivery>, bool) {
-        let first = match self.lineages.as_slice() {
-            [only] => First::Prepare(Box::new(self.bundle(courier, only, own))),
-            // Nothing to compare: certbot's links are new already.
-            _ => First::Compare(Vec::new()),
-        };
+        // Nothing to compare: certbot's links are new already.
+        let first = First::Compare(Vec::new());
         let mut line = Line::new(&courier.config.node.name, own, watcher, first, turn);
         let staged = self.stage(courier, &mut line, &Places::new(1, 1), turn);
         let part = Part::of(staged, || Part::Concluded(line.commit(Patience::Half)));
@@ -207,18 +213,9 @@ impl<'l> Round<'l> {
         self.lineages.iter().copied().filter(|lineage| member.is_own() || courier.wants(member, &lineage.name))
     }
 
-    /// A lineage as it travels to a node.
-    pub fn bundle(&self, courier: &Courier<'_>, lineage: &Lineage, to: &Member) -> Prepare {
-        Prepare {
-            transaction: self.transaction.clone(),
-            lineage: courier.name_on(to, &lineage.name),
-            number: lineage.number,
-            files: lineage.bundle.files().clone(),
-            attributes: lineage.attributes,
-            keep: lineage.keep.clone(),
-            refuse_missing_names: courier.config.deploy.missing_names == MissingNames::Refuse,
-            wishes: courier.manner.wishes,
-        }
+    /// A lineage that travels with the first flight.
+    pub fn first(&self, courier: &Courier<'_>, lineage: &Lineage, to: &Member) -> First {
+        First::Offer(self.transaction.clone(), Box::new(courier.offer(lineage, to)))
     }
 }
 

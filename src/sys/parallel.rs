@@ -7,7 +7,7 @@ use std::thread;
 /// What `act` makes of each item, in their order; so many are under way at once at most.
 ///
 /// The caller's thread works too: where no other can be had, it only takes longer.
-pub fn in_parallel<T: Sync, R: Send>(items: &[T], at_most: usize, act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn in_parallel<'i, T: Sync, R: Send>(items: &'i [T], at_most: usize, act: impl Fn(&'i T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let (tell, told) = mpsc::channel();
     let work = |tell: mpsc::Sender<(usize, R)>| {

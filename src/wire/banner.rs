@@ -11,7 +11,7 @@ const MAGIC: &[u8] = b"\0certcast-wire ";
 const NOISE_AT_MOST: usize = 8 * 1024;
 const LINE_AT_MOST: usize = 32;
 /// The versions this program speaks.
-const OWN: Range = Range { least: 1, most: 2 };
+const OWN: Range = Range { least: 1, most: 1 };
 
 fn told(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!("; it said: \"{said}\"") }
@@ -114,7 +114,7 @@ mod tests {
         write(&mut stream).unwrap();
         stream.extend(b"frame");
         let mut rest = stream.as_slice();
-        assert_eq!(read(&mut rest).unwrap(), 2);
+        assert_eq!(read(&mut rest).unwrap(), 1);
         assert_eq!(rest, b"frame");
     }
 
@@ -133,10 +133,12 @@ mod tests {
     #[test]
     fn versions_must_overlap() {
         let banner = |range: &str| [MAGIC, range.as_bytes(), b"\n"].concat();
-        for (theirs, common) in [("1 1", 1), ("1 2", 2), ("2 9", 2), ("1 9", 2)] {
-            assert_eq!(found(&banner(theirs)).unwrap(), common);
+        for theirs in ["1 1", "1 9", "0 1"] {
+            assert_eq!(found(&banner(theirs)).unwrap(), 1, "{theirs}");
         }
-        assert!(matches!(found(&banner("3 9")), Err(BannerError::Versions(3, 9, 1, 2))));
+        assert!(matches!(found(&banner("2 9")), Err(BannerError::Versions(2, 9, 1, 1))));
+        let highest = |(least, most)| common(Range { least: 2, most: 4 }, Range { least, most });
+        assert_eq!([(1, 1), (1, 3), (3, 9), (5, 9)].map(highest), [None, Some(3), Some(4), None]);
         for bad in ["", "1", "9 1", "x y", "1 1 1", "11111111111111111111111111111111111 2"] {
             assert!(matches!(found(&banner(bad)), Err(BannerError::Foreign(_))), "{bad}");
         }

@@ -60,16 +60,14 @@ pub enum Request {
         /// All that the primary sends there. At most [`LINEAGES_AT_MOST`].
         sent: Vec<LineageName>,
     },
-    /// Stage this bundle.
-    Prepare(Box<Prepare>),
-    /// Stage these bundles, each of another lineage, to be committed as one. Since version 2 of the protocol.
-    PrepareTogether {
-        /// The transaction that each of them names.
+    /// Stage these, each of another lineage, to be committed as one.
+    Prepare {
+        /// Chosen by the primary.
         transaction: TransactionId,
         /// Milliseconds after which the answer is waited for no longer.
         budget_ms: u64,
-        /// At most [`TOGETHER_AT_MOST`].
-        bundles: Vec<Prepare>,
+        /// At most [`TOGETHER_AT_MOST`]; of a dry run one.
+        offers: Vec<Offer>,
     },
     /// Make what was staged the visible one.
     Commit {
@@ -85,6 +83,8 @@ pub enum Request {
     Recall {
         /// The one in question.
         transaction: TransactionId,
+        /// Those of it that are asked about. At most [`TOGETHER_AT_MOST`].
+        lineages: Vec<LineageName>,
     },
 }
 
@@ -126,31 +126,21 @@ pub enum Reply {
         /// Empty when all is well.
         findings: Vec<Finding>,
     },
-    /// To `Prepare`: staged and pre-flighted, waiting for `Commit`.
+    /// To `Prepare`: all but those apart are staged and pre-flighted, waiting for `Commit`.
     Prepared {
-        /// The prepared one.
-        transaction: TransactionId,
-    },
-    /// To `PrepareTogether`: all but those apart are staged and pre-flighted, waiting for `Commit`.
-    PreparedTogether {
         /// The prepared one.
         transaction: TransactionId,
         /// Those that are no part of it. When these are all, nothing waits.
         apart: Vec<Ended>,
     },
-    /// To `Prepare` with `dry_run`: what would change.
+    /// To `Prepare` of a dry run, unless its lineage is apart: what would change.
     Planned {
         /// One line a file or command.
         changes: Vec<String>,
     },
-    /// To `Prepare` (when there is nothing to commit), `Commit`, `Abort` and `Recall`.
+    /// To `Commit`, `Abort` and `Recall`.
     Concluded {
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// To `Commit`, `Abort` and `Recall` of a transaction of several lineages.
-    ConcludedTogether {
-        /// Each of its lineages.
+        /// Each lineage that was committed, removed or asked about, in the order asked.
         lineages: Vec<Ended>,
     },
     /// To anything: not understood or not allowed. The conversation ends.
@@ -219,11 +209,9 @@ pub struct Version {
     pub digest: Digest,
 }
 
-/// A bundle on its way.
+/// A lineage's bundle, and how it is to be installed.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Prepare {
-    /// Chosen by the primary.
-    pub transaction: TransactionId,
+pub struct Offer {
     /// Its name on the peer.
     pub lineage: LineageName,
     /// certbot's number, kept.

@@ -243,6 +243,11 @@ fn a_front_is_no_stranger_and_must_serve_the_challenge_too() {
     front.reload_nginx();
     let line = lines(&auth().exits(1), 1).remove(0);
     assert!(line.contains("the front ") && line.contains(" answers 404"), "{line}");
+    // Where DNS is not to be compared, it does not say either that nobody comes by the front.
+    lab.point_both(NAME, &["web1", "web2"]);
+    auth().ok().silent();
+    lab.primary().set("challenge.check_dns", false);
+    auth().exits(1).says("the front ");
 }
 
 #[test]

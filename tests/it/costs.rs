@@ -207,7 +207,7 @@ fn a_conversation_has_so_many_messages() {
         lab.issue(name, 3, &[name]);
     }
     lab.resync(&[]).ok();
-    assert_eq!(said(), (4, 4), "hello, compare, prepare-together, commit");
+    assert_eq!(said(), (4, 4), "hello, compare, prepare, commit");
     lab.primary().set("challenge.check_dns", false);
     lab.primary().hooks().auth(&["a.site.test", "b.site.test"]).run().ok().silent();
     assert_eq!(said(), (2, 2), "hello, publish");

@@ -77,13 +77,26 @@ fn what_a_lying_receiver_says_is_shown_and_logged_inertly() {
     let lab = Lab::raise().hosts(2).up();
     lab.issue(NAME, 1, &[NAME]);
     let peer = &lab["web2"];
-    peer.authorize_only(&lab.identity(), Grant::Forced("cat /root/answers; cat /root/said >&2; cat >/dev/null"));
+    // What it answers is about the transaction that it was asked for.
+    let receiver = "import re, sys\n\
+        heard = b''\n\
+        while not (asked := re.search(rb'\"transaction\":\"([0-9a-f]{32})', heard)):\n    \
+            heard += sys.stdin.buffer.read1(65536) or sys.exit()\n\
+        sys.stdout.buffer.write(open('/root/answers', 'rb').read().replace(b'0' * 32, asked[1]))\n\
+        sys.stdout.buffer.flush()\n\
+        sys.stderr.buffer.write(open('/root/said', 'rb').read())\n\
+        sys.stderr.buffer.flush()\n\
+        sys.stdin.buffer.read()\n";
+    peer.write("/root/receiver.py", receiver);
+    peer.authorize_only(&lab.identity(), Grant::Forced("/usr/bin/python3 /root/receiver.py"));
     let answers = |messages: &[Value]| {
         let hello = json!({"answer": "hello", "version": LOUD, "node": "web2", "clock": 0});
         let frames = [&hello].into_iter().chain(messages).flat_map(frame);
         peer.write("/root/answers", b"\0certcast-wire 1 1\n".iter().copied().chain(frames).collect::<Vec<_>>());
     };
-    let concluded = |outcome: Value| json!({"answer": "concluded", "outcome": outcome});
+    let prepared = json!({"answer": "prepared", "transaction": "0".repeat(32), "apart": []});
+    let concluded =
+        |outcome: &Value| json!({"answer": "concluded", "lineages": [{"lineage": NAME, "outcome": outcome}]});
     peer.write("/root/said", "");
     for outcome in [
         json!({"outcome": "applied", "notes": [LOUD]}),
@@ -92,9 +105,15 @@ fn what_a_lying_receiver_says_is_shown_and_logged_inertly() {
         json!({"outcome": "pending", "cause": LOUD}),
         json!({"outcome": "stuck", "cause": LOUD, "remedy": [LOUD]}),
     ] {
-        answers(&[concluded(outcome.clone())]);
+        let is_applied = outcome["outcome"] == "applied";
+        if !is_applied {
+            let apart = json!([{"lineage": NAME, "outcome": outcome}]);
+            answers(&[json!({"answer": "prepared", "transaction": "0".repeat(32), "apart": apart})]);
+            is_said_inertly(&lab, &deploy(&lab, NAME), SHOWN);
+        }
+        answers(&[prepared.clone(), concluded(&outcome)]);
         let said = deploy(&lab, NAME);
-        if outcome["outcome"] == "applied" {
+        if is_applied {
             is_inert(&[said.stdout(), said.stderr()].concat(), "the terminal");
             is_inert(&lab.primary().text(LOG), "the log");
             lab.primary().remove("/var/lib/certcast/records");

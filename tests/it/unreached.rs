@@ -170,9 +170,9 @@ fn each_reason_why_a_receiver_does_not_answer_has_its_own_message() {
     peer.authorize_only(&key, Grant::Forced("/usr/local/bin/nothing-there receive"));
     says(&["nothing-there", "run there by hand what authorized_keys names for this key"]);
     peer.authorize_only(&key, Grant::Forced("printf '\\0certcast-wire 7 9\\n'; cat >/dev/null"));
-    says(&["protocol versions 7 to 9, this program 1 to 2; bring both to one release"]);
+    says(&["protocol versions 7 to 9, this program 1 to 1; bring both to one release"]);
     peer.authorize_only(&key, Grant::Forced("printf '\\0certcast-wire 0 0\\n'; cat >/dev/null"));
-    says(&["protocol versions 0 to 0, this program 1 to 2; bring both to one release"]);
+    says(&["protocol versions 0 to 0, this program 1 to 1; bring both to one release"]);
     peer.authorize_only(&key, Grant::Forced("yes 'no protocol'"));
     says(&["does not speak certcast's protocol"]);
     let other = lab.primary().new_key("/root/other");

@@ -48,21 +48,32 @@ fn conversation_in(home: &Path, budget_ms: u64, only: &[&str], requests: &[Value
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
-/// The request that offers version 1 of a lineage.
-fn prepare(lineage: &str, files: &Value) -> Value {
+/// Version 1 of a lineage.
+fn offer(lineage: &str, files: &Value) -> Value {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let owned = |mode: u32| json!({"uid": uid, "gid": gid, "mode": mode});
     json!({
-        "verb": "prepare", "transaction": ID, "lineage": lineage, "number": 1,
-        "files": files, "keep": [1], "refuse_missing_names": false,
+        "lineage": lineage, "number": 1, "files": files, "keep": [1], "refuse_missing_names": false,
         "attributes": {"directory": owned(0o755), "key": owned(0o600), "public": owned(0o644)},
         "wishes": {"force": false, "adopt": false, "dry_run": false}
     })
 }
 
-/// A request about that one.
+/// The request that offers version 1 of these lineages as one transaction.
+fn prepare(lineages: &[&str]) -> Value {
+    let files = serde_json::to_value(some_files()).unwrap();
+    let offers: Vec<_> = lineages.iter().map(|lineage| offer(lineage, &files)).collect();
+    json!({"verb": "prepare", "transaction": ID, "budget_ms": 20_000, "offers": offers})
+}
+
+/// A request about that transaction.
 fn about_it(verb: &str) -> Value {
     json!({"verb": verb, "transaction": ID})
+}
+
+/// How did it end for these?
+fn recall(lineages: &[&str]) -> Value {
+    json!({"verb": "recall", "transaction": ID, "lineages": lineages})
 }
 
 #[test]
@@ -83,15 +94,13 @@ fn what_lay_in_the_buffer_when_the_time_was_over_is_not_begun() {
 
 #[test]
 fn a_lineage_that_is_not_the_callers_is_passed_over_and_its_own_are_served() {
-    let prepare = prepare("b", &json!({"cert": "", "privkey": "", "chain": "", "fullchain": ""}));
-    let said = answers(&["a"], &[json!({"verb": "compare", "lineages": ["a", "b"]}), prepare]);
+    let said = answers(&["a"], &[json!({"verb": "compare", "lineages": ["a", "b"]}), prepare(&["b"])]);
     let not_its_own = "this key is not for the lineage b (--only)";
     let (gone, unknown) = (json!({"is": "gone"}), json!({"is": "unknown", "cause": not_its_own}));
     let lineages = json!([{"lineage": "a", "presence": gone}, {"lineage": "b", "presence": unknown}]);
     assert_eq!(said[0], json!({"answer": "compared", "lineages": lineages}));
-    assert_eq!(said[1]["answer"], "concluded");
-    let refused = said[1].to_string();
-    assert!(refused.contains(r#""step":"policy""#) && refused.contains("--only"), "{refused}");
+    let refused = json!({"outcome": "refused", "step": "policy", "cause": not_its_own});
+    assert_eq!(said[1]["apart"], json!([{"lineage": "b", "outcome": refused}]));
 }
 
 #[test]
@@ -119,6 +128,7 @@ fn nobody_asks_for_more_at_once_than_the_protocol_allows() {
         Request::Withdraw { challenges: withdrawals },
         Request::Compare { lineages: lineages() },
         Request::Survey { lineages: lineages() },
+        Request::Recall { transaction: ID.to_owned().try_into().unwrap(), lineages: lineages() },
     ];
     for request in asked {
         let said = answers(&[], &[serde_json::to_value(request).unwrap()]);
@@ -128,55 +138,33 @@ fn nobody_asks_for_more_at_once_than_the_protocol_allows() {
 
 #[test]
 fn a_recall_does_not_wait_for_what_its_own_conversation_has_prepared() {
-    let offer = prepare("a", &serde_json::to_value(some_files()).unwrap());
-    let said = conversation(20_000, &[], &[offer, about_it("recall")]).0;
-    assert_eq!(said[0], json!({"answer": "prepared", "transaction": ID}));
+    let said = conversation(20_000, &[], &[prepare(&["a"]), recall(&["a"])]).0;
+    assert_eq!(said[0], json!({"answer": "prepared", "transaction": ID, "apart": []}));
     assert_eq!(said[1]["cause"], "recall while a transaction is prepared", "{said:?}");
-}
-
-#[test]
-fn a_recall_is_told_how_it_ended_by_whom_the_lineage_is() {
-    let home = tempfile::tempdir().unwrap();
-    let offer = prepare("a", &serde_json::to_value(some_files()).unwrap());
-    let say = |only: &[&str], requests: &[Value]| conversation_in(home.path(), 20_000, only, requests).0;
-    let committed = say(&[], &[offer, about_it("commit")]).remove(1);
-    assert_eq!(committed["answer"], "concluded");
-    let never = Outcome::Pending { cause: "the transaction was never committed there".into() };
-    let never = json!({"answer": "concluded", "outcome": never});
-    assert_ne!(committed, never);
-    for (only, told) in [(&[][..], &committed), (&["a"], &committed), (&["b"], &never)] {
-        assert_eq!(say(only, &[about_it("recall")]), std::slice::from_ref(told), "{only:?}");
-    }
-    let other = json!({"verb": "recall", "transaction": "f".repeat(32)});
-    assert_eq!(say(&[], &[other]), [never]);
-}
-
-/// The request that offers version 1 of these lineages as one transaction.
-fn together(lineages: &[&str]) -> Value {
-    let files = serde_json::to_value(some_files()).unwrap();
-    let bundles: Vec<_> = lineages.iter().map(|lineage| prepare(lineage, &files)).collect();
-    json!({"verb": "prepare-together", "transaction": ID, "budget_ms": 20_000, "bundles": bundles})
 }
 
 #[test]
 fn several_lineages_are_one_transaction_and_each_is_told_to_whom_it_is() {
     let home = tempfile::tempdir().unwrap();
     let say = |only: &[&str], requests: &[Value]| conversation_in(home.path(), 20_000, only, requests).0;
-    let offer = together(&["a", "c", "b"]);
-    let said = say(&["a", "b"], &[offer.clone(), about_it("commit")]);
-    assert_eq!(said[0]["answer"], "prepared-together");
+    let all = prepare(&["a", "c", "b"]);
+    let said = say(&["a", "b"], &[all.clone(), about_it("commit")]);
     let apart = said[0]["apart"].as_array().unwrap();
     assert_eq!((apart.len(), &apart[0]["lineage"], &apart[0]["outcome"]["step"]), (1, &json!("c"), &json!("policy")));
-    let applied = |lineage| json!({"lineage": lineage, "outcome": {"outcome": "applied", "notes": []}});
-    let both = json!({"answer": "concluded-together", "lineages": [applied("a"), applied("b")]});
+    let ended = |lineage, outcome: &Outcome| json!({"lineage": lineage, "outcome": outcome});
+    let applied = |lineage| ended(lineage, &Outcome::Applied { notes: Vec::new() });
+    let never = Outcome::Pending { cause: "the transaction was never committed there".into() };
+    let concluded = |lineages: &[Value]| json!({"answer": "concluded", "lineages": lineages});
+    let both = concluded(&[applied("a"), applied("b")]);
     assert_eq!(said[1], both);
-    assert_eq!(say(&[], &[about_it("recall")]), [both]);
-    let one = json!({"answer": "concluded", "outcome": {"outcome": "applied", "notes": []}});
-    assert_eq!(say(&["b"], &[about_it("recall")]), [one]);
+    assert_eq!(say(&[], &[recall(&["a", "b"])]), [both]);
+    assert_eq!(say(&["b"], &[recall(&["a", "b"])]), [concluded(&[ended("a", &never), applied("b")])]);
+    let other = json!({"verb": "recall", "transaction": "f".repeat(32), "lineages": ["a"]});
+    assert_eq!(say(&[], &[other]), [concluded(&[ended("a", &never)])]);
     let installed = |lineage: &str| home.path().join("letsencrypt/live").join(lineage).join("cert.pem").exists();
     assert_eq!(["a", "b", "c"].map(installed), [true, true, false]);
     // Nothing waits where all have it.
-    let again = say(&["a", "b"], &[offer, about_it("commit")]);
+    let again = say(&["a", "b"], &[all, about_it("commit")]);
     let outcomes = again[0]["apart"].as_array().unwrap().iter().map(|ended| &ended["outcome"]["outcome"]);
     assert_eq!(outcomes.collect::<Vec<_>>(), ["refused", "unchanged", "unchanged"]);
     assert_eq!(again[1]["cause"], "commit of a transaction that is not prepared");
@@ -186,10 +174,10 @@ fn several_lineages_are_one_transaction_and_each_is_told_to_whom_it_is() {
 fn what_is_staged_together_goes_together_when_no_word_comes() {
     let home = tempfile::tempdir().unwrap();
     let say = |requests: &[Value]| conversation_in(home.path(), 20_000, &[], requests).0;
-    let said = say(&[together(&["a", "b"]), together(&["c"])]);
+    let said = say(&[prepare(&["a", "b"]), prepare(&["c"])]);
     assert_eq!(said[0]["apart"], json!([]));
     assert_eq!(said[1]["cause"], "another transaction is prepared in this conversation");
-    let aborted = say(&[together(&["a", "b"]), about_it("abort")]).remove(1);
+    let aborted = say(&[prepare(&["a", "b"]), about_it("abort")]).remove(1);
     for lineage in aborted["lineages"].as_array().unwrap() {
         assert_eq!(lineage["outcome"]["outcome"], "refused", "{aborted}");
     }
@@ -199,22 +187,22 @@ fn what_is_staged_together_goes_together_when_no_word_comes() {
 }
 
 #[test]
-fn bundles_that_are_no_one_transaction_are_rejected() {
+fn offers_that_are_no_one_transaction_are_rejected() {
     let with = |change: &dyn Fn(&mut Value)| {
-        let mut request = together(&["a", "b"]);
+        let mut request = prepare(&["a", "b"]);
         change(&mut request);
         request
     };
     let names: Vec<String> = (0..=TOGETHER_AT_MOST).map(|number| format!("n{number}.example")).collect();
     let bad = [
-        with(&|request| request["bundles"][1]["lineage"] = json!("a")),
-        with(&|request| request["bundles"][1]["transaction"] = json!("f".repeat(32))),
-        with(&|request| request["bundles"][0]["wishes"]["dry_run"] = json!(true)),
-        together(&names.iter().map(String::as_str).collect::<Vec<_>>()),
-        together(&[]),
+        with(&|request| request["offers"][1]["lineage"] = json!("a")),
+        with(&|request| request["offers"][0]["wishes"]["dry_run"] = json!(true)),
+        prepare(&[]),
     ];
     for request in bad {
         let said = answers(&[], &[request]);
-        assert!(said[0]["cause"].as_str().unwrap().starts_with("bundles that are no one transaction: "), "{said:?}");
+        assert!(said[0]["cause"].as_str().unwrap().starts_with("offers that are no one transaction: "), "{said:?}");
     }
+    let many = prepare(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(answers(&[], &[many])[0]["cause"], "too many at once");
 }

@@ -5,7 +5,6 @@ use crate::model::bundle::tests::some_files;
 use crate::model::config::Config;
 use crate::model::outcome::Outcome;
 use crate::wire::message::Wishes;
-use crate::wire::transaction_id::TransactionId;
 
 fn node(home: &std::path::Path, wish: &str) -> Node {
     let text = format!("[node]\nname = \"web2\"\nletsencrypt = {home:?}\nstate = {home:?}\n{wish}");
@@ -66,8 +65,7 @@ fn only_what_was_written_here_and_is_not_in_use_is_written_over() {
     let lineage = "a.example".parse().unwrap();
     let archive = Archive::create(node.letsencrypt(), &lineage, attributes.directory).unwrap();
     archive.write(second, &some_files(), &Part::ALL, &attributes).unwrap();
-    let request = Prepare {
-        transaction: TransactionId::random().unwrap(),
+    let offer = Offer {
         lineage,
         number: second,
         files: some_files(),
@@ -76,7 +74,7 @@ fn only_what_was_written_here_and_is_not_in_use_is_written_over() {
         refuse_missing_names: false,
         wishes: Wishes::default(),
     };
-    let bundle = Bundle::check(request.files.clone(), jiff::Timestamp::now().as_second()).unwrap();
+    let bundle = Bundle::check(offer.files.clone(), jiff::Timestamp::now().as_second()).unwrap();
     for (is_ours, before, is_taken) in [
         (false, Before::Number(first), true),
         (false, Before::Number(second), true),
@@ -85,8 +83,8 @@ fn only_what_was_written_here_and_is_not_in_use_is_written_over() {
         (true, Before::Number(first), false),
     ] {
         let ours = if is_ours { vec![second] } else { Vec::new() };
-        written::set(node.state(), &request.lineage, &ours).unwrap();
-        match lacks(&node, &request, &bundle, before) {
+        written::set(node.state(), &offer.lineage, &ours).unwrap();
+        match lacks(&node, &offer, &bundle, before) {
             Ok(Lacks { absent, torn }) => assert!(!is_taken && absent.is_empty() && torn == Part::ALL, "{before:?}"),
             Err(Halt(outcome)) => {
                 assert!(is_taken, "{before:?}: {outcome}");

@@ -19,7 +19,7 @@ use crate::model::deadline::Deadline;
 use crate::model::digest::Digest;
 use crate::model::escape::escaped;
 use crate::model::some_of::grouped;
-use crate::primary::fleet::for_each;
+use crate::sys::parallel::in_parallel;
 
 /// Servers let one client have few connections.
 const AT_ONCE: usize = 3;
@@ -46,17 +46,14 @@ pub fn send(envelope: &Envelope<'_>, notices: &[Notice], deadline: Deadline) -> 
     let address = |mailbox: &Mailbox| mailbox.as_str().parse().map_err(|error| refused(&error));
     let from: Address = address(envelope.from)?;
     let recipients = envelope.to.iter().map(address).collect::<Result<Vec<Address>, _>>()?;
-    let mut went = Vec::new();
-    let some = recipients.chunks(AT_ONCE);
-    for (some, rest) in some.clone().zip((1..=u32::try_from(some.len()).unwrap_or(u32::MAX)).rev()) {
-        let turn = deadline.at_most(deadline.left() / rest);
-        let each = for_each(some.to_vec(), |recipient| {
-            let (transport, from, to, mail) = (transport.clone(), from.clone(), recipient.clone(), Arc::clone(&mail));
-            // A server may be slow with each word, and with the handshake.
-            (recipient, http::in_time(turn, move || send_to(&transport, from, to, &mail)))
-        });
-        went.extend(each.map_err(|error| SendError::Unreached(error.to_string()))?);
-    }
+    let rests: Vec<_> = (0..recipients.len()).map(|at| &recipients[at..]).collect();
+    let went = in_parallel(&rests, AT_ONCE, |rest| {
+        let (transport, from, to, mail) = (transport.clone(), from.clone(), rest[0].clone(), Arc::clone(&mail));
+        let turns = u32::try_from(rest.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
+        // A server may be slow with each word, and with the handshake.
+        let turn = deadline.at_most(deadline.left() / turns);
+        (&rest[0], http::in_time(turn, move || send_to(&transport, from, to, &mail)))
+    });
     conclude(went)
 }
 
@@ -72,7 +69,7 @@ fn send_to(transport: &SmtpTransport, from: Address, to: Address, mail: &[u8]) -
 }
 
 /// As long as nobody has it, it can be sent again to all of them.
-fn conclude(went: Vec<(Address, Result<(), SendError>)>) -> Result<(), SendError> {
+fn conclude(went: Vec<(&Address, Result<(), SendError>)>) -> Result<(), SendError> {
     let all = went.len();
     let failed: Vec<_> = went.into_iter().filter_map(|(to, went)| went.err().map(|error| (error, to))).collect();
     let (count, is_refused) = (failed.len(), failed.iter().all(|(error, _)| matches!(error, SendError::Refused(_))));

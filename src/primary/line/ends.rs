@@ -7,14 +7,7 @@ use crate::wire::message::{Ended, Reply};
 /// How a transaction of these lineages ended for each; `None` where the answer is about anything else.
 pub fn ends_of(reply: Reply, lineages: &[LineageName]) -> Option<Vec<Ended>> {
     match reply {
-        Reply::ConcludedTogether { lineages: told } => {
-            let names = told.iter().map(|ended| &ended.lineage);
-            names.eq(lineages).then_some(told)
-        }
-        // All alike: it never came to it. Success is told for each.
-        Reply::Concluded { outcome } if lineages.len() == 1 || !outcome.is_in_sync() => {
-            Some(Ended::all(lineages.iter().cloned(), &outcome))
-        }
+        Reply::Concluded { lineages: told } if told.iter().map(|ended| &ended.lineage).eq(lineages) => Some(told),
         _ => None,
     }
 }
@@ -31,27 +24,19 @@ mod tests {
     use crate::model::outcome::Step;
 
     #[test]
-    fn an_answer_counts_for_the_lineages_it_is_about_and_success_only_where_it_is_told_of_each() {
+    fn an_answer_counts_where_it_tells_of_each_lineage_that_it_is_about() {
         let lineages: Vec<LineageName> = ["a", "b"].map(|name| name.parse().unwrap()).into();
         let applied = || Outcome::Applied { notes: Vec::new() };
-        let pending = || Outcome::Pending { cause: "gone".into() };
-        let ended = |outcome: fn() -> Outcome, names: &[LineageName]| {
-            names.iter().map(|name| Ended { lineage: name.clone(), outcome: outcome() }).collect::<Vec<_>>()
-        };
-        let of_each = |names: &[LineageName]| Reply::ConcludedTogether { lineages: ended(applied, names) };
-        assert_eq!(ends_of(of_each(&lineages), &lineages), Some(ended(applied, &lineages)));
-        assert_eq!(ends_of(of_each(&lineages[..1]), &lineages), None);
-        assert_eq!(ends_of(of_each(&[lineages[1].clone(), lineages[0].clone()]), &lineages), None);
-        assert_eq!(ends_of(Reply::Concluded { outcome: applied() }, &lineages), None);
-        assert_eq!(ends_of(Reply::Concluded { outcome: pending() }, &lineages), Some(ended(pending, &lineages)));
-        assert_eq!(
-            ends_of(Reply::Concluded { outcome: applied() }, &lineages[..1]),
-            Some(ended(applied, &lineages[..1]))
-        );
+        let told = |names: &[LineageName]| Ended::all(names.iter().cloned(), &applied());
+        let ends = |names: &[LineageName]| ends_of(Reply::Concluded { lineages: told(names) }, &lineages);
+        assert_eq!(ends(&lineages), Some(told(&lineages)));
+        let turned = [lineages[1].clone(), lineages[0].clone()];
+        for names in [&lineages[..1], &turned, &[]] {
+            assert_eq!(ends(names), None, "{names:?}");
+        }
         assert_eq!(ends_of(Reply::Published { failures: Vec::new() }, &lineages), None);
         let refused = Outcome::Refused { step: Step::Check, cause: "no".into() };
-        let mixed =
-            [ended(applied, &lineages[..1]), vec![Ended { lineage: lineages[1].clone(), outcome: refused.clone() }]];
+        let mixed = [told(&lineages[..1]), Ended::all([lineages[1].clone()], &refused)];
         assert_eq!(first_bad(&mixed.concat()), refused);
     }
 }

@@ -4,7 +4,7 @@ use crate::model::deadline::Deadline;
 use crate::model::names::LineageName;
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
-use crate::primary::line::{First, Line, Talk, Underway};
+use crate::primary::line::{First, Line, Talk};
 use crate::wire::message::{LINEAGES_AT_MOST, Reply, Request};
 
 impl Line<'_> {
@@ -21,17 +21,14 @@ impl Line<'_> {
                 let requests = lineages.chunks(LINEAGES_AT_MOST).map(some).collect();
                 (lineages, requests)
             }
-            First::Prepare(prepare) => {
-                self.underway = Some(Underway::of(&prepare));
-                (Vec::new(), vec![Request::Prepare(prepare)])
-            }
+            First::Offer(transaction, offer) => (Vec::new(), vec![self.preparing(transaction, vec![*offer])]),
         };
         let flight = &first[..first.len().min(1)];
         let opened = Conversation::open_for_a_turn(self.own, self.member, flight, by, self.deadline);
-        self.talk = match opened {
-            Ok(talk) => Talk::Open(talk),
-            Err(error) => Talk::Broken(error.outcome()),
-        };
+        match opened {
+            Ok(talk) => self.talk = Talk::Open(talk),
+            Err(error) => _ = self.breaks(error.outcome()),
+        }
         if compares.is_empty() {
             return;
         }

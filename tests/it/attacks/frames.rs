@@ -56,10 +56,12 @@ pub fn prepare(bundle: &Bundle, lineage: &str, number: u32) -> Value {
         bundle.files().into_iter().map(|(file, bytes)| (file.to_owned(), text(bytes).into())).collect();
     let owned = |mode: u32| json!({"uid": 0, "gid": 0, "mode": mode});
     json!({
-        "verb": "prepare", "transaction": id(number), "lineage": lineage, "number": number,
-        "files": files, "keep": [number], "refuse_missing_names": false,
-        "attributes": {"directory": owned(0o755), "key": owned(0o600), "public": owned(0o644)},
-        "wishes": {"force": false, "adopt": false, "dry_run": false}
+        "verb": "prepare", "transaction": id(number), "budget_ms": 20_000, "offers": [{
+            "lineage": lineage, "number": number,
+            "files": files, "keep": [number], "refuse_missing_names": false,
+            "attributes": {"directory": owned(0o755), "key": owned(0o600), "public": owned(0o644)},
+            "wishes": {"force": false, "adopt": false, "dry_run": false}
+        }]
     })
 }
 

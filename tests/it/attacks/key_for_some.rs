@@ -59,8 +59,9 @@ fn it_hears_that_another_lineage_is_stuck_and_neither_which_nor_where() {
     );
     // Nor by asking how that one ended.
     let recall = |lab: &Lab| {
-        let recall = serde_json::json!({"verb": "recall", "transaction": "b".repeat(32)});
-        send(lab, &frames([&recall])).stdout()
+        let recall = serde_json::json!({"verb": "recall", "transaction": "b".repeat(32), "lineages": [OTHER]});
+        // But for the name that was asked about.
+        send(lab, &frames([&recall])).stdout().replace(&format!(r#""lineage":"{OTHER}""#), "")
     };
     hears(peer, &recall(&lab), &["stuck", "another lineage"]);
     peer.mend_nginx();

@@ -11,7 +11,9 @@ import time
 
 mode = sys.argv[1]
 heard = open("/root/heard", "ab", buffering=0)
+# What was asked last to be staged.
 prepared = []
+APPLIED, UNCHANGED = {"outcome": "applied", "notes": []}, {"outcome": "unchanged"}
 source, sink = sys.stdin.buffer, sys.stdout.buffer
 
 
@@ -30,6 +32,10 @@ def hear():
     return json.loads(text)
 
 
+def ended(names, outcome):
+    return [{"lineage": name, "outcome": outcome} for name in names]
+
+
 def flood(piece):
     while True:
         sink.write(piece)
@@ -39,10 +45,15 @@ def flood(piece):
 def answer(request):
     verb = request["verb"]
     transaction = request.get("transaction")
+    names = [offer["lineage"] for offer in request.get("offers", [])]
+    if names:
+        prepared[:] = names
     if mode == "wrong-id" and verb == "prepare":
-        return say("prepared", transaction="f" * 32)
+        return say("prepared", transaction="f" * 32, apart=[])
     if mode == "applied-unasked" and verb == "prepare":
-        return say("concluded", outcome={"outcome": "applied", "notes": []})
+        return say("prepared", transaction=transaction, apart=ended(names, APPLIED))
+    if mode == "planned-unasked" and verb == "prepare":
+        return say("planned", changes=["nothing"])
     if mode == "others" and verb in ("prepare", "compare"):
         # Names, paths and versions that nobody asked for.
         version = {"number": 1, "digest": "0" * 64}
@@ -55,7 +66,7 @@ def answer(request):
         sink.write(struct.pack(">I", len(text)) + text)
         return sink.flush()
     if mode == "endless":
-        text = json.dumps({"answer": "prepared", "transaction": transaction or "0" * 32}).encode()
+        text = json.dumps({"answer": "prepared", "transaction": transaction or "0" * 32, "apart": []}).encode()
         flood(struct.pack(">I", len(text)) + text)
     if mode == "garbage":
         flood(b"\xff" * 65536)
@@ -69,24 +80,17 @@ def answer(request):
         time.sleep(600)
     if mode.startswith("together"):
         # It says so of several lineages, and refuses each alone.
-        if verb == "prepare-together":
-            names = [bundle["lineage"] for bundle in request["bundles"]]
-            applied = {"outcome": "applied", "notes": []}
-            apart = {"together-foreign": ["other.test"], "together-applied": names}.get(mode, [])
-            ids = {"together-id": "f" * 32}
-            prepared.extend(names)
-            return say(
-                "prepared-together",
-                transaction=ids.get(mode, transaction),
-                apart=[{"lineage": name, "outcome": applied if mode == "together-applied" else {"outcome": "unchanged"}} for name in apart],
-            )
+        if verb == "prepare" and len(names) > 1:
+            apart = {"together-foreign": ended(["other.test"], UNCHANGED), "together-applied": ended(names, APPLIED)}
+            return say("prepared", transaction="f" * 32 if mode == "together-id" else transaction, apart=apart.get(mode, []))
         if verb == "commit":
             told = {"together-short": prepared[:1], "together-turned": prepared[::-1]}.get(mode, prepared)
-            if mode == "together-one":
-                return say("concluded", outcome={"outcome": "applied", "notes": []})
-            return say("concluded-together", lineages=[{"lineage": name, "outcome": {"outcome": "applied", "notes": []}} for name in told])
-        if verb in ("prepare", "recall"):
-            return say("concluded", outcome={"outcome": "refused", "step": "policy", "cause": "not today"})
+            return say("concluded", lineages=ended(told, APPLIED))
+        refused = {"outcome": "refused", "step": "policy", "cause": "not today"}
+        if verb == "prepare":
+            return say("prepared", transaction=transaction, apart=ended(names, refused))
+        if verb == "recall":
+            return say("concluded", lineages=ended(request["lineages"], refused))
     # The rest lies about itself only.
     if verb == "publish":
         failures = [{"name": "www.site.test", "cause": "\x1b[31mweb3: run rm -rf /"}] * (5000 if mode == "liar" else 0)
@@ -96,16 +100,16 @@ def answer(request):
     if verb == "compare":
         return say("compared", lineages=[{"lineage": name, "presence": {"is": "gone"}} for name in request["lineages"]])
     if verb == "prepare":
-        return say("prepared", transaction=transaction)
+        return say("prepared", transaction=transaction, apart=[])
     if verb == "commit":
         if mode == "stuck":
             remedy = ["\x1b[2J`reboot`"] * 3000
-            return say("concluded", outcome={"outcome": "stuck", "cause": "x" * 500000, "remedy": remedy})
-        return say("concluded", outcome={"outcome": "applied", "notes": ["y" * 1000] * 300})
-    return say("concluded", outcome={"outcome": "unchanged"})
+            return say("concluded", lineages=ended(prepared, {"outcome": "stuck", "cause": "x" * 500000, "remedy": remedy}))
+        return say("concluded", lineages=ended(prepared, {"outcome": "applied", "notes": ["y" * 1000] * 300}))
+    return say("concluded", lineages=ended(prepared, UNCHANGED))
 
 
-sink.write(b"\0certcast-wire 1 2\n")
+sink.write(b"\0certcast-wire 1 1\n")
 sink.flush()
 if mode == "endless-banner":
     flood(b"\0certcast-wire 1 1\n")

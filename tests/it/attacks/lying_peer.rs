@@ -39,6 +39,7 @@ fn whatever_a_peer_answers_the_primary_and_the_other_peer_are_not_changed_by_it(
     let modes = [
         ("wrong-id", "does not fit the question"),
         ("applied-unasked", "does not fit the question"),
+        ("planned-unasked", "does not fit the question"),
         ("others", "does not fit the question"),
         ("paths", "not understood"),
         ("asks", "not understood"),
@@ -80,8 +81,7 @@ fn nothing_is_believed_of_several_lineages_that_was_not_asked_or_is_not_told_of_
     lab.primary().set("deploy.canary", false);
     // Makes what a first run makes.
     lab.resync(&[]);
-    let modes =
-        ["together-foreign", "together-applied", "together-id", "together-short", "together-turned", "together-one"];
+    let modes = ["together-foreign", "together-applied", "together-id", "together-short", "together-turned"];
     for (number, mode) in (1..).zip(modes) {
         let new = names.map(|name| lab.issue(name, number, &[name]));
         compromise(&lab, mode);
@@ -94,12 +94,23 @@ fn nothing_is_believed_of_several_lineages_that_was_not_asked_or_is_not_told_of_
                 "{mode}: {finished}"
             );
         }
-        assert!(lab["web2"].text(HEARD).contains("prepare-together"), "{mode}");
+        let of_both = |line: &str| line.contains("prepare") && names.iter().all(|name| line.contains(name));
+        assert!(lab["web2"].text(HEARD).lines().any(of_both), "{mode}");
         is_unchanged(&before, &primary_of(&lab), mode);
         for (name, bundle) in names.iter().zip(&new) {
             assert_eq!(lab["web3"].installed_leaf(name), Some(bundle.fingerprint()), "{mode}");
         }
     }
+}
+
+#[test]
+fn a_peer_that_says_it_staged_for_a_dry_run_hears_no_word() {
+    let lab = Lab::raise().hosts(2).up();
+    lab.issue(NAME, 1, &[NAME]);
+    compromise(&lab, "believable");
+    lab.resync(&["--dry-run"]).fails().says("web2").says("does not fit the question");
+    let heard = lab["web2"].text(HEARD);
+    assert!(heard.contains(r#""dry_run":true"#) && !heard.contains(r#""verb":"commit""#), "{heard}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn answers(said: &Finished) -> Vec<Value> {
 /// The frame that would bring these files.
 fn bringing(lab: &Lab, bundle: &Bundle) -> Value {
     bundle.files().into_iter().fold(prepare(&lab.bundle(&[NAME]), NAME, 1), |message, (part, bytes)| {
-        with(message, &format!("/files/{part}"), String::from_utf8_lossy(bytes).into_owned())
+        with(message, &format!("/offers/0/files/{part}"), String::from_utf8_lossy(bytes).into_owned())
     })
 }
 
@@ -42,7 +42,7 @@ fn files_that_make_no_bundle_are_refused_by_the_peer_too_each_by_its_name() {
         (broken(Fault::TruncatedKey), "privkey.pem holds no whole private key"),
         (broken(Fault::Empty), "cert.pem is empty"),
         (broken(Fault::Garbage), "fullchain.pem holds no whole certificate"),
-        (with(bringing(&lab, &good), "/files/chain", large), "chain.pem has 200000 bytes"),
+        (with(bringing(&lab, &good), "/offers/0/files/chain", large), "chain.pem has 200000 bytes"),
     ];
     let before = everything(&lab["web2"]);
     let frames: Vec<u8> = cases.iter().flat_map(|(message, _)| frame(message)).collect();
@@ -50,14 +50,14 @@ fn files_that_make_no_bundle_are_refused_by_the_peer_too_each_by_its_name() {
     let answers = answers(&said);
     assert_eq!(answers.len(), cases.len(), "{said}");
     for (answer, (_, why)) in answers.iter().zip(&cases) {
-        let outcome = &answer["outcome"];
+        let outcome = &answer["apart"][0]["outcome"];
         assert_eq!((&outcome["outcome"], &outcome["step"]), (&json!("refused"), &json!("check")), "{answer}");
         assert!(outcome["cause"].as_str().unwrap().contains(why), "{why}: {answer}");
     }
     is_unchanged(&before, &everything(&lab["web2"]), "refused");
     assert!(!lab["web2"].exists("/var/lib/certcast/transaction.journal"));
     // It is their content: the same frame with the good files is taken.
-    assert!(send(&lab, &frame(&bringing(&lab, &good))).stdout().contains(r#""answer":"prepared""#));
+    assert!(send(&lab, &frame(&bringing(&lab, &good))).stdout().contains(r#""apart":[]"#));
 }
 
 #[test]

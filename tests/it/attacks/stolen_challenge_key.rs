@@ -19,7 +19,7 @@ fn a_challenge_key_installs_nothing_and_learns_nothing() {
     let peer = &lab["web2"];
     stolen(&lab);
     let before = everything(peer);
-    let number = json!({"verb": "recall", "transaction": id(1)});
+    let number = json!({"verb": "recall", "transaction": id(1), "lineages": [NAME]});
     let abort = json!({"verb": "abort", "transaction": id(1)});
     for asked in [prepare(&lab.bundle(&[NAME]), NAME, 2), compare(NAME), compare("no.test"), commit(2), number, abort] {
         let said = send(&lab, &frame(&asked));

@@ -115,35 +115,36 @@ fn hand_made_frames_are_rejected_with_an_answer_and_change_nothing() {
     let good = prepare(&lab.bundle(&[NAME]), NAME, 2);
     // By hand, and yet good: what is refused below is refused for what it says. Not committed, it is undone.
     let said = send(&lab, &frame(&good));
-    assert!(said.stdout().contains(r#""answer":"prepared""#), "{said}");
+    assert!(said.stdout().contains(r#""apart":[]"#), "{said}");
     until("it is undone", || peer.processes("certcast receive").is_empty());
     let before = everything(peer);
 
     let mut all = Vec::new();
     for name in ["../../../root", "a/../../b", "/etc/cron.d", "..", ".hidden", "-rf", "a\0b", "a\nb", "", "README"] {
-        all.push((frame(&with(good.clone(), "/lineage", name)), "lineage name"));
+        all.push((frame(&with(good.clone(), "/offers/0/lineage", name)), "lineage name"));
         all.push((frame(&compare(name)), "lineage name"));
     }
     for (place, mode) in [("directory", 0o777), ("key", 0o644), ("key", 0o4600), ("public", 0o666), ("public", 0o755)] {
-        all.push((frame(&with(good.clone(), &format!("/attributes/{place}/mode"), mode)), "mode "));
+        all.push((frame(&with(good.clone(), &format!("/offers/0/attributes/{place}/mode"), mode)), "mode "));
     }
-    all.push((frame(&with(good.clone(), "/attributes/key/uid", 33)), "user 33"));
+    all.push((frame(&with(good.clone(), "/offers/0/attributes/key/uid", 33)), "user 33"));
     all.push((frame(&with(good.clone(), "/transaction", "../../../../../../../../../../../etc/x")), "32 hexadecimal"));
-    all.push((frame(&with(good.clone(), "/number", 0)), "nonzero"));
-    all.push((frame(&with(good.clone(), "/number", 1)), "another certificate under the same number"));
+    all.push((frame(&with(good.clone(), "/offers/0/number", 0)), "nonzero"));
+    all.push((frame(&with(good.clone(), "/offers/0/number", 1)), "another certificate under the same number"));
     all.push((frame(&with(good.clone(), "/verb", "shell")), "unknown variant"));
-    all.push((frame(&with(good.clone(), "/files/privkey", "-----BEGIN GARBAGE-----")), "privkey.pem"));
+    all.push((frame(&with(good.clone(), "/offers/0/files/privkey", "-----BEGIN GARBAGE-----")), "privkey.pem"));
     all.push((frame(&hello(1)), "second hello"));
     all.push((frame(&commit(2)), "not prepared"));
     all.push((frames([&good, &commit(3)]), "not prepared"));
     all.push((frames([&good, &with(good.clone(), "/transaction", id(3))]), "another transaction"));
     all.push((frame(&json!({"verb": "abort", "transaction": id(2)})), "not prepared"));
-    all.push((frame(&json!({"verb": "recall", "transaction": id(2)})), "never committed"));
+    all.push((frame(&json!({"verb": "recall", "transaction": id(2), "lineages": [NAME]})), "never committed"));
     all.push((frame(&json!({"verb": "compare", "lineages": vec!["a"; 2001]})), "too many"));
     all.push((u32::MAX.to_be_bytes().to_vec(), "4294967295 bytes"));
     all.push((b"\0\0\0\x10garbage garbage!".to_vec(), "not understood"));
     // Bundles that are none, or are no step forward; `force` is only a word here.
-    let forced = |bundle: &Bundle| with(with(prepare(bundle, NAME, 2), "/wishes/force", true), "/wishes/adopt", true);
+    let wishes = json!({"force": true, "adopt": true, "dry_run": false});
+    let forced = |bundle: &Bundle| with(prepare(bundle, NAME, 2), "/offers/0/wishes", wishes.clone());
     for (fault, why) in [
         (Fault::OtherKey, "privkey.pem"),
         (Fault::NoChain, "chain"),
@@ -223,7 +224,7 @@ fn what_a_thief_installed_is_replaced_by_the_next_renewal() {
     let numbers = [2, 3, 4, u32::MAX];
     let plant = |number: &u32| {
         let bundle = lab.bundle(&[NAME]);
-        [with(prepare(&bundle, NAME, *number), "/keep", numbers.to_vec()), commit(*number)]
+        [with(prepare(&bundle, NAME, *number), "/offers/0/keep", numbers.to_vec()), commit(*number)]
     };
     let planted: Vec<Value> = numbers.iter().flat_map(plant).collect();
     assert_eq!(applied(&send(&lab, &frames(&planted))), 4);
@@ -245,7 +246,7 @@ fn a_thief_cannot_fill_the_disk_with_versions_lineages_or_challenges() {
     let peer = &lab["web2"];
     let bundle = lab.bundle(&[NAME]);
     let keep: Vec<u32> = (1..=60).collect();
-    let again = |number: u32| [with(prepare(&bundle, NAME, number), "/keep", keep.clone()), commit(number)];
+    let again = |number: u32| [with(prepare(&bundle, NAME, number), "/offers/0/keep", keep.clone()), commit(number)];
     let versions: Vec<Value> = (1..=60).flat_map(again).collect();
     assert_eq!(applied(&send(&lab, &frames(&versions))), 60);
     assert_eq!(peer.list(&format!("/etc/letsencrypt/archive/{NAME}")).len(), 4 * 50);

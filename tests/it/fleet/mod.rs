@@ -1,6 +1,7 @@
 //! How long certcast takes, beside what people use and what ssh itself takes: all in one run, so that the machine matters
 //! little. Run by `./benches/fleet`, which makes a table and a plot of the lines that this writes.
 
+mod profile;
 mod scale;
 mod ways;
 
@@ -137,10 +138,13 @@ fn list(variable: &str) -> Vec<u64> {
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().unwrap()).collect()
 }
 
+fn results_path(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var("CERTCAST_FLEET_RESULTS").unwrap()).join(name)
+}
+
 /// A file of the results, with a line of headings.
 fn results(name: &str, headings: &[&str]) -> File {
-    let path = PathBuf::from(std::env::var("CERTCAST_FLEET_RESULTS").unwrap()).join(name);
-    let mut file = File::create(path).unwrap();
+    let mut file = File::create(results_path(name)).unwrap();
     writeln!(file, "{}", headings.join("\t")).unwrap();
     file
 }

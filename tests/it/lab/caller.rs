@@ -3,7 +3,7 @@
 use certcast::model::bundle::PemFiles;
 use certcast::model::names::{LineageName, NodeName};
 use certcast::model::outcome::Outcome;
-use certcast::wire::message::{Ownership, Prepare, Reply, Request, TreeAttributes, Wishes};
+use certcast::wire::message::{Ended, Offer, Ownership, Reply, Request, TreeAttributes, Wishes};
 use certcast::wire::transaction_id::TransactionId;
 use certcast::wire::{banner, frame};
 
@@ -29,8 +29,7 @@ impl Host {
     ) -> Command {
         let transaction: TransactionId = transaction.to_string().repeat(32).try_into().unwrap();
         let own = |mode| Ownership { uid: 0, gid: 0, mode };
-        let prepare = Prepare {
-            transaction: transaction.clone(),
+        let offer = Offer {
             lineage: lineage.parse::<LineageName>().unwrap(),
             number: number.try_into().unwrap(),
             files: files(bundle),
@@ -44,7 +43,7 @@ impl Host {
         banner::write(&mut stream).unwrap();
         for request in [
             Request::Hello { version: "test".into(), node, budget_ms: 60_000 },
-            Request::Prepare(Box::new(prepare)),
+            Request::Prepare { transaction: transaction.clone(), budget_ms: 60_000, offers: vec![offer] },
             Request::Commit { transaction },
         ] {
             stream.extend_from_slice(&frame::encode(&request).unwrap());
@@ -60,8 +59,8 @@ pub fn told(finished: &Finished) -> Option<Outcome> {
     banner::read(&mut output).ok()?;
     let mut outcome = None;
     while let Ok(reply) = frame::read::<Reply>(&mut output) {
-        if let Reply::Concluded { outcome: told } = reply {
-            outcome = Some(told);
+        if let Reply::Prepared { apart: ended, .. } | Reply::Concluded { lineages: ended } = reply {
+            outcome = ended.into_iter().next().map(|Ended { outcome, .. }| outcome).or(outcome);
         }
     }
     outcome

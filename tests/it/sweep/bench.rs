@@ -34,8 +34,8 @@ pub struct Run<R> {
     pub calls: Vec<Call>,
     /// Whether it came to where it was to be cut.
     pub is_cut: bool,
-    /// What it was not let write or sync before it made anything staged visible, if it was to fail there.
-    pub unwritten: Option<PathBuf>,
+    /// What it was not let write or sync before it made anything staged visible.
+    pub unwritten: Vec<PathBuf>,
     /// For the judge.
     pub ran: R,
 }

@@ -38,8 +38,8 @@ pub struct Followed {
     pub calls: Vec<Call>,
     /// Whether it came to the call that was to be cut.
     pub is_cut: bool,
-    /// What it was not let write or sync, if that was before it renamed anything staged.
-    pub unwritten: Option<PathBuf>,
+    /// What it was not let write or sync before it renamed anything staged.
+    pub unwritten: Vec<PathBuf>,
 }
 
 /// Follows a program from its next `execve` to its end. `go` is called when it is held, and makes it go on. To be called in
@@ -130,9 +130,7 @@ impl Tracer<'_> {
                 return None;
             }
             Some(Blow::Once(errno) | Blow::FromNowOn(errno)) => {
-                if let Some(written) = written.filter(|_| !self.is_switched) {
-                    self.followed.unwritten.get_or_insert(written);
-                }
+                self.followed.unwritten.extend(written.filter(|_| !self.is_switched));
                 if self.rules.is_blind { 0 } else { -i64::from(errno as i32) }
             }
             None => -i64::from(self.rules.never.filter(|(never, _)| *never == call)?.1 as i32),

@@ -3,11 +3,12 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use certcast::model::names::{LineageName, NodeName};
 use certcast::model::outcome::Outcome;
-use certcast::wire::message::{Ended, Ownership, Prepare, Reply, Request, TreeAttributes, Wishes};
+use certcast::wire::message::{Ended, Offer, Ownership, Reply, Request, TreeAttributes, Wishes};
 use certcast::wire::transaction_id::TransactionId;
 use certcast::wire::{banner, frame};
 use nix::errno::Errno;
@@ -31,6 +32,8 @@ pub const JOINED: &str = "/etc/joined/www.site.test.pem";
 pub const STATE: &str = "/var/lib/certcast";
 /// The journal of a transaction under way.
 pub const JOURNAL: &str = "/var/lib/certcast/transaction.journal";
+/// Below [`STATE`].
+const NOTES: [&str; 4] = ["transaction.lock", "brought", "outcomes", "settled"];
 const REFUSE: &str = "/etc/sweep/refuse";
 const CONFIG: &str = "/etc/certcast/config.toml";
 const NGINX_LOG: &str = "/var/log/nginx/error.log";
@@ -212,32 +215,6 @@ impl Peer {
         }
     }
 
-    /// How it ended for each lineage, as the program told before its end, if it did.
-    pub fn told(&self, finished: &Finished) -> Vec<Told> {
-        let mut output = finished.stdout.as_slice();
-        let mut told: Vec<Told> = Vec::new();
-        if banner::read(&mut output).is_err() {
-            return told;
-        }
-        while let Ok(reply) = frame::read::<Reply>(&mut output) {
-            let (ended, is_apart) = match reply {
-                Reply::PreparedTogether { apart, .. } => (apart, true),
-                Reply::ConcludedTogether { lineages } => (lineages, false),
-                Reply::Concluded { outcome } => {
-                    let is_open = |lineage: &&Lineage| told.iter().all(|told| told.lineage != lineage.name);
-                    let open = self.lineages.iter().filter(is_open);
-                    let ended =
-                        |lineage: &Lineage| Ended { lineage: lineage.name.parse().unwrap(), outcome: outcome.clone() };
-                    (open.map(ended).collect(), false)
-                }
-                _ => continue,
-            };
-            let one = |Ended { lineage, outcome }: Ended| Told { lineage: lineage.to_string(), outcome, is_apart };
-            told.extend(ended.into_iter().map(one));
-        }
-        told
-    }
-
     /// Runs a victim to its end, and waits for the programs that it leaves behind.
     pub fn run_victim(&self, victim: Victim, transaction: char, cut: Option<&Cut>, is_followed: bool) -> Run<Finished> {
         let words: &[&str] = match victim {
@@ -254,7 +231,12 @@ impl Peer {
             let (ran, seen) = victim::run(self.host(), ready(self.host().command([HELD])), &rules);
             Run { calls: seen.calls, is_cut: seen.is_cut, unwritten: seen.unwritten, ran }
         } else {
-            Run { calls: Vec::new(), is_cut: false, unwritten: None, ran: ready(self.host().command(["env"])).run() }
+            Run {
+                calls: Vec::new(),
+                is_cut: false,
+                unwritten: Vec::new(),
+                ran: ready(self.host().command(["env"])).run(),
+            }
         };
         until("what it started has ended", || {
             let words: &[&str] = if self.scenario.reload_fails {
@@ -270,8 +252,7 @@ impl Peer {
     fn stream(&self, transaction: char) -> Vec<u8> {
         let transaction: TransactionId = transaction.to_string().repeat(32).try_into().unwrap();
         let own = |mode| Ownership { uid: 0, gid: 0, mode };
-        let prepare = |lineage: &Lineage| Prepare {
-            transaction: transaction.clone(),
+        let offer = |lineage: &Lineage| Offer {
             lineage: lineage.name.parse::<LineageName>().unwrap(),
             number: 2.try_into().unwrap(),
             files: files(&lineage.new),
@@ -280,17 +261,13 @@ impl Peer {
             refuse_missing_names: false,
             wishes: Wishes { adopt: self.scenario.adopted, ..Wishes::default() },
         };
-        let mut bundles: Vec<_> = self.lineages.iter().map(prepare).collect();
-        let prepare = match bundles.len() {
-            1 => Request::Prepare(Box::new(bundles.remove(0))),
-            _ => Request::PrepareTogether { transaction: transaction.clone(), budget_ms: 60_000, bundles },
-        };
+        let offers = self.lineages.iter().map(offer).collect();
         let node = "primary".parse::<NodeName>().unwrap();
         let mut stream = Vec::new();
         banner::write(&mut stream).unwrap();
         for request in [
             Request::Hello { version: "sweep".into(), node, budget_ms: 60_000 },
-            prepare,
+            Request::Prepare { transaction: transaction.clone(), budget_ms: 60_000, offers },
             Request::Commit { transaction },
         ] {
             stream.extend_from_slice(&frame::encode(&request).unwrap());
@@ -307,6 +284,25 @@ pub struct Told {
     pub outcome: Outcome,
     /// Whether it was no part of the transaction.
     pub is_apart: bool,
+}
+
+/// How it ended for each lineage, as the program told before its end, if it did.
+pub fn told(finished: &Finished) -> Vec<Told> {
+    let mut output = finished.stdout.as_slice();
+    let mut told: Vec<Told> = Vec::new();
+    if banner::read(&mut output).is_err() {
+        return told;
+    }
+    while let Ok(reply) = frame::read::<Reply>(&mut output) {
+        let (ended, is_apart) = match reply {
+            Reply::Prepared { apart, .. } => (apart, true),
+            Reply::Concluded { lineages } => (lineages, false),
+            _ => continue,
+        };
+        let one = |Ended { lineage, outcome }: Ended| Told { lineage: lineage.to_string(), outcome, is_apart };
+        told.extend(ended.into_iter().map(one));
+    }
+    told
 }
 
 impl Bench for Peer {
@@ -327,7 +323,7 @@ impl Bench for Peer {
         let host = self.host();
         let mut hasher = DefaultHasher::new();
         state::hash(host, &["/etc/letsencrypt", STATE, "/etc/joined"], &mut hasher);
-        let told: Vec<_> = self.told(ran).iter().map(|told| std::mem::discriminant(&told.outcome)).collect();
+        let told: Vec<_> = told(ran).iter().map(|told| std::mem::discriminant(&told.outcome)).collect();
         (host.nginx_reloads(), self.served_since_reset(), self.is_running(), told).hash(&mut hasher);
         let journal = if host.exists(JOURNAL) { host.text(JOURNAL) } else { String::new() };
         let mut records = journal.lines().filter_map(|line| line.split("\"record\":\"").nth(1)?.split('"').next());
@@ -338,15 +334,16 @@ impl Bench for Peer {
 
     /// What did not come onto the disk before the switch is nothing to switch to.
     fn claims_wrongly(&self, run: &Run<Finished>) -> Option<String> {
-        // What is noted of leafs for messages alone holds no certificate up.
-        let unwritten = run.unwritten.as_ref().filter(|path| !path.starts_with(format!("{STATE}/brought")))?;
+        // The lock's number, what is noted for messages alone, and what is noted when all is done hold no certificate up.
+        let is_note = |path: &&PathBuf| NOTES.iter().any(|note| path.starts_with(Path::new(STATE).join(note)));
+        let unwritten = run.unwritten.iter().find(|path| !is_note(path))?;
         let is_applied = |told: &Told| matches!(told.outcome, Outcome::Applied { .. });
-        let applied = self.told(&run.ran).iter().any(is_applied);
+        let applied = told(&run.ran).iter().any(is_applied);
         applied.then(|| format!("it said applied, and {} may not be on the disk", unwritten.display()))
     }
 
     fn judge(&self, ran: &Finished) -> Vec<String> {
-        judge(self, &self.told(ran))
+        judge(self, &told(ran))
     }
 }
 

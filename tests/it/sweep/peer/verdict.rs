@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use certcast::model::outcome::Outcome;
 
-use super::bench::{self, JOINED, JOURNAL, Lineage, NAME, OTHER, Peer, STATE, Told, Victim};
+use super::bench::{self, JOINED, JOURNAL, Lineage, NAME, OTHER, Peer, STATE, Told, Victim, told};
 
 const PARTS: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
 /// Old workers accept for a moment after a reload.
@@ -45,9 +45,9 @@ pub fn judge(bench: &Peer, said: &[Told]) -> Vec<String> {
     }
     bench.let_reload();
     let again = bench.run_victim(Victim::Receive, '2', None, false).ran;
-    let told = bench.told(&again);
-    if told.len() != bench.lineages.len() || !told.iter().all(|told| told.outcome.is_in_sync()) {
-        let outcomes: Vec<_> = told.iter().map(|told| &told.outcome).collect();
+    let ended = told(&again);
+    if ended.len() != bench.lineages.len() || !ended.iter().all(|told| told.outcome.is_in_sync()) {
+        let outcomes: Vec<_> = ended.iter().map(|told| &told.outcome).collect();
         faults.push(format!("done again it ended with {outcomes:?}: {}", again.stderr()));
     }
     if !bench.is_running() && bench.host().run(["nginx", "-t"]).status.success() {
