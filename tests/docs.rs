@@ -124,14 +124,14 @@ fn separated(name: &str, by: &str) -> String {
 }
 
 /// The variants of an enum, each as `` `verb` {fields} ``.
-fn variants(source: &str, name: &str, by: &str) -> Vec<String> {
+fn variants(source: &str, name: &str) -> Vec<String> {
     let lines = body(source, &format!("enum {name}"));
     let is_variant = |line: &String| line.starts_with("    ") && line[4..].starts_with(|c: char| c.is_uppercase());
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_variant(line)) {
         let word: String = line.trim().chars().take_while(|c| c.is_alphanumeric()).collect();
         let own = lines[at + 1..].iter().take_while(|line| !is_variant(line)).map(String::as_str);
-        found.push(format!("`{}`{}", separated(&word, by), braced(own)));
+        found.push(format!("`{}`{}", separated(&word, "-"), braced(own)));
     }
     found
 }
@@ -140,9 +140,9 @@ fn variants(source: &str, name: &str, by: &str) -> Vec<String> {
 fn the_protocols_page_has_every_message_with_every_field() {
     let page = text("docs/protocol.md");
     let (wire, outcomes) = ("src/wire/message.rs", "src/model/outcome.rs");
-    let (requests, replies) = (variants(wire, "Request", "-"), variants(wire, "Reply", "-"));
-    let ends = variants(outcomes, "Outcome", "_");
-    let presences = variants("src/wire/presence.rs", "Presence", "-");
+    let (requests, replies) = (variants(wire, "Request"), variants(wire, "Reply"));
+    let ends = variants(outcomes, "Outcome");
+    let presences = variants("src/wire/presence.rs", "Presence");
     let counts = (requests.len(), replies.len(), ends.len(), presences.len());
     assert_eq!(counts, (10, 10, 6, 3), "{requests:?} {replies:?} {ends:?} {presences:?}");
     let mut missing = Vec::new();
@@ -171,7 +171,7 @@ fn the_protocols_page_has_every_message_with_every_field() {
             missing.push(row);
         }
     }
-    let steps = variants(outcomes, "Step", "-").join(", ");
+    let steps = variants(outcomes, "Step").join(", ");
     if !page.contains(&format!("The steps are {steps}.")) {
         missing.push(steps);
     }

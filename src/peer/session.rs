@@ -217,12 +217,8 @@ impl<'n> Session<'n> {
                 apart.extend(prepared.apart);
             }
         }
-        for Ended { lineage, outcome } in &apart {
-            if is_dry_run || *outcome == Outcome::Unchanged {
-                tracing::info!(%lineage, %outcome, "nothing to prepare");
-            } else {
-                tracing::warn!(%lineage, %outcome, "not prepared");
-            }
+        for Ended { lineage, outcome } in apart.iter().filter(|ended| ended.outcome != Outcome::Unchanged) {
+            tracing::warn!(%lineage, %outcome, "not prepared");
         }
         Reply::Prepared { transaction: id.clone(), apart }
     }

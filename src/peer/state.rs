@@ -65,8 +65,6 @@ pub struct Intent {
     /// Where that leaf, or an older one of this lineage, or the new one already, was served before.
     pub expectations: Vec<Expectation>,
     /// Where of these the new one was, and not the old one: on the way back any is good enough there.
-    // A journal that an older release left open has none.
-    #[serde(default)]
     pub ahead: Vec<Expectation>,
 }
 

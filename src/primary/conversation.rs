@@ -17,9 +17,7 @@ use crate::primary::fleet::Member;
 use crate::primary::link::{self, LinkError, Stream};
 use crate::wire::banner::{self, BannerError};
 use crate::wire::frame::{self, FrameError};
-use crate::wire::message::{
-    CHALLENGES_AT_MOST, Ended, Installed, LINEAGES_AT_MOST, Reply, Request, TOGETHER_AT_MOST, TokenFailure,
-};
+use crate::wire::message::{CHALLENGES_AT_MOST, Ended, Installed, LINEAGES_AT_MOST, Reply, Request, TokenFailure};
 use crate::wire::survey::Survey;
 
 /// A node gives up a little before we do, so that its word for it still arrives.
@@ -232,8 +230,8 @@ pub fn harmless(reply: Reply) -> Reply {
         some.map(|TokenFailure { name, cause }| TokenFailure { name, cause: escaped(&cause) }).collect()
     };
     let ended = |lineages: Vec<Ended>| {
-        let some = lineages.into_iter().take(TOGETHER_AT_MOST);
-        some.map(|Ended { lineage, outcome }| Ended { lineage, outcome: outcome.harmless() }).collect()
+        let each = lineages.into_iter();
+        each.map(|Ended { lineage, outcome }| Ended { lineage, outcome: outcome.harmless() }).collect()
     };
     match reply {
         Reply::Hello { version, node, clock } => Reply::Hello { version: escaped(&version), node, clock },

@@ -12,7 +12,7 @@ use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::fleet::{Fleet, Member};
-use crate::primary::line::{First, Line};
+use crate::primary::line::Line;
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
 use crate::primary::round::{self, Round};
@@ -91,7 +91,7 @@ impl<'c> Courier<'c> {
         let budget = self.config.deploy.budget;
         let turns = count(&alone).saturating_add(together.len().try_into().unwrap_or(u32::MAX).saturating_mul(2));
         let deadline = limit.at_most(budget.saturating_mul(turns));
-        let mut lines = self.lines(lineages, &alone, peers, watcher, deadline);
+        let mut lines = self.lines(lineages, peers, watcher, deadline);
         let mut deliveries = Vec::new();
         // The other half is for what is to be done again alone.
         let half = deadline.at_most(deadline.left() / 2);
@@ -145,7 +145,6 @@ impl<'c> Courier<'c> {
     fn lines(
         &self,
         lineages: &[Lineage],
-        alone: &[Round<'_>],
         peers: &[&'c Member],
         watcher: &'c dyn Watcher,
         deadline: Deadline,
@@ -153,14 +152,12 @@ impl<'c> Courier<'c> {
         let mut lines = Vec::new();
         for member in peers {
             let wanted: Vec<_> = lineages.iter().filter(|lineage| self.wants(member, &lineage.name)).collect();
-            let first = match (wanted.as_slice(), alone) {
+            let asks = match (wanted.as_slice(), lineages) {
                 ([], _) => continue,
-                ([only], [round]) if self.manner.is_fresh && self.lacks(member, only) => {
-                    round.first(self, only, member)
-                }
-                (some, _) => First::Compare(some.iter().map(|lineage| self.name_on(member, &lineage.name)).collect()),
+                ([only], [_]) if self.manner.is_fresh && self.lacks(member, only) => Vec::new(),
+                (some, _) => some.iter().map(|lineage| self.name_on(member, &lineage.name)).collect(),
             };
-            lines.push(Line::new(&self.config.node.name, member, watcher, first, deadline));
+            lines.push(Line::new(&self.config.node.name, member, watcher, asks, deadline));
         }
         lines
     }

@@ -8,13 +8,11 @@ use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
 use crate::primary::fleet::Member;
-use crate::primary::line::ends::{ends_of, first_bad};
 use crate::primary::watcher::{Phase, Watcher};
-use crate::wire::message::{Ended, Offer, Reply, Request, Version};
+use crate::wire::message::{Ended, Reply, Request, Version};
 use crate::wire::presence::Presence;
 use crate::wire::transaction_id::TransactionId;
 
-mod ends;
 mod opening;
 mod staging;
 
@@ -33,8 +31,9 @@ pub struct Line<'f> {
     /// When what is said in the present round is waited for no longer.
     turn: Deadline,
     talk: Talk,
-    /// The lineages that it was opened for, to be compared.
-    compares: Vec<LineageName>,
+    /// What does the node have of these lineages, by their names there? Asked with the first flight. Where there are none, what
+    /// the node is known to lack goes with it.
+    asks: Vec<LineageName>,
     mends: u8,
     installed: BTreeMap<LineageName, Presence>,
     underway: Option<Underway>,
@@ -53,7 +52,7 @@ struct Underway {
 
 enum Talk {
     /// To be opened when first used: a node that is away keeps nobody but itself waiting.
-    Unopened(First),
+    Unopened,
     Open(Conversation),
     /// Why there is none any more.
     Broken(Outcome),
@@ -68,49 +67,53 @@ pub enum Patience {
     Half,
 }
 
-/// What goes with the first flight.
-pub enum First {
-    /// What does the node have of these lineages, by their names there?
-    Compare(Vec<LineageName>),
-    /// What a node is known to lack, under a transaction's name.
-    Offer(TransactionId, Box<Offer>),
-}
-
-/// What staging came to.
-pub enum Staged {
-    /// Waiting for the word.
-    Waiting,
-    /// What would change.
-    Planned(Vec<String>),
-    /// Nothing to commit.
+/// How one node's part in a round ended.
+#[derive(Debug)]
+pub enum Part {
+    /// After the word.
+    Concluded(Outcome),
+    /// Without the word.
     Ended(Outcome),
-    /// Not with others: what it lacks goes alone.
+    /// It only waited, because of another one: why.
+    HeldBack(String),
+    /// Only asked: what would change.
+    Planned(Vec<String>),
+    /// Nothing was done: what it lacks goes alone.
     Left,
 }
 
+impl Part {
+    /// Whether the node has the lineages, or nothing was to be done but to say what would be.
+    pub fn is_in_sync(&self) -> bool {
+        match self {
+            Part::Concluded(outcome) | Part::Ended(outcome) => outcome.is_in_sync(),
+            Part::Planned(_) => true,
+            Part::HeldBack(_) | Part::Left => false,
+        }
+    }
+}
+
 impl<'f> Line<'f> {
-    /// A line that [`Line::open`] will open.
+    /// A line that is opened when it is first used.
     pub fn new(
         own: &'f NodeName,
         member: &'f Member,
         watcher: &'f dyn Watcher,
-        first: First,
+        asks: Vec<LineageName>,
         deadline: Deadline,
     ) -> Self {
-        let talk = Talk::Unopened(first);
-        let (compares, installed, ended) = (Vec::new(), BTreeMap::new(), Vec::new());
         Line {
             own,
             member,
             watcher,
             deadline,
             turn: deadline,
-            talk,
-            compares,
+            talk: Talk::Unopened,
+            asks,
             mends: MENDS,
-            installed,
+            installed: BTreeMap::new(),
             underway: None,
-            ended,
+            ended: Vec::new(),
         }
     }
 
@@ -132,7 +135,7 @@ impl<'f> Line<'f> {
         self.member
     }
 
-    /// The lineages that wait for the word.
+    /// The lineages of what is staged, or may be, and waits for the word.
     pub fn waiting(&self) -> &[LineageName] {
         self.underway.as_ref().map_or(&[], |underway| &underway.lineages)
     }
@@ -140,6 +143,29 @@ impl<'f> Line<'f> {
     /// Tells who watches.
     pub fn reaches(&self, phase: Phase) {
         self.watcher.reaches(self.name(), phase);
+    }
+
+    /// How it ended for those lineages of which the node said it, as far as it is known by now.
+    pub fn ended(&self) -> &[Ended] {
+        &self.ended
+    }
+
+    /// The same, which is then forgotten.
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Why nothing can be said on it any more.
+    pub fn fault(&self) -> Option<&Outcome> {
+        match &self.talk {
+            Talk::Broken(outcome) => Some(outcome),
+            Talk::Open(_) | Talk::Unopened => None,
+        }
+    }
+
+    /// Keeps that the node has these already.
+    pub fn pass_over(&mut self, lineages: impl IntoIterator<Item = LineageName>) {
+        self.ended = Ended::all(lineages, &Outcome::Unchanged);
     }
 
     /// Whether the node said that it has just this.
@@ -196,10 +222,10 @@ impl<'f> Line<'f> {
         }
     }
 
-    fn breaks(&mut self, outcome: Outcome) -> Staged {
+    fn breaks(&mut self, outcome: Outcome) -> Part {
         self.underway = None;
         self.talk = Talk::Broken(outcome.clone());
-        Staged::Ended(outcome)
+        Part::Ended(outcome)
     }
 
     fn recall(&self, underway: &Underway, deadline: Deadline) -> Option<Vec<Ended>> {
@@ -233,7 +259,44 @@ impl<'f> Line<'f> {
         match &mut self.talk {
             Talk::Open(talk) => Ok(talk),
             Talk::Broken(outcome) => Err(outcome.clone()),
-            Talk::Unopened(_) => Err(TalkError::Unexpected.outcome()),
+            Talk::Unopened => Err(TalkError::Unexpected.outcome()),
         }
+    }
+}
+
+/// How a transaction of these lineages ended for each; `None` where the answer is about anything else.
+fn ends_of(reply: Reply, lineages: &[LineageName]) -> Option<Vec<Ended>> {
+    match reply {
+        Reply::Concluded { lineages: told } if told.iter().map(|ended| &ended.lineage).eq(lineages) => Some(told),
+        _ => None,
+    }
+}
+
+/// The first end that is no good one; where there is none, the first.
+fn first_bad(ended: &[Ended]) -> Outcome {
+    let bad = ended.iter().find(|ended| !ended.outcome.is_in_sync());
+    bad.or(ended.first()).map_or(Outcome::Unchanged, |ended| ended.outcome.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::outcome::Step;
+
+    #[test]
+    fn an_answer_counts_where_it_tells_of_each_lineage_that_it_is_about() {
+        let lineages: Vec<LineageName> = ["a", "b"].map(|name| name.parse().unwrap()).into();
+        let applied = || Outcome::Applied { notes: Vec::new() };
+        let told = |names: &[LineageName]| Ended::all(names.iter().cloned(), &applied());
+        let ends = |names: &[LineageName]| ends_of(Reply::Concluded { lineages: told(names) }, &lineages);
+        assert_eq!(ends(&lineages), Some(told(&lineages)));
+        let turned = [lineages[1].clone(), lineages[0].clone()];
+        for names in [&lineages[..1], &turned, &[]] {
+            assert_eq!(ends(names), None, "{names:?}");
+        }
+        assert_eq!(ends_of(Reply::Published { failures: Vec::new() }, &lineages), None);
+        let refused = Outcome::Refused { step: Step::Check, cause: "no".into() };
+        let mixed = [told(&lineages[..1]), Ended::all([lineages[1].clone()], &refused)];
+        assert_eq!(first_bad(&mixed.concat()), refused);
     }
 }

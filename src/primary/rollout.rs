@@ -8,7 +8,7 @@ use crate::model::config::Require;
 use crate::model::deadline::Deadline;
 use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
-use crate::primary::line::{Line, Patience, Staged};
+use crate::primary::line::{Line, Part, Patience};
 use crate::primary::watcher::Phase;
 
 /// How the cause of a node begins that waits because of another one.
@@ -21,41 +21,6 @@ pub struct Rules {
     pub require: Require,
     /// Whether one node goes first.
     pub canary: bool,
-}
-
-/// How one node's part ended.
-#[derive(Debug)]
-pub enum Part {
-    /// After the word.
-    Concluded(Outcome),
-    /// Without the word.
-    Ended(Outcome),
-    /// It only waited, because of another one: why.
-    HeldBack(String),
-    /// Only asked.
-    Planned(Vec<String>),
-    /// Nothing was done: what it lacks goes alone.
-    Left,
-}
-
-impl Part {
-    /// What staging came to, and where it waits for the word, what follows.
-    pub fn of(staged: Staged, when_waiting: impl FnOnce() -> Part) -> Part {
-        match staged {
-            Staged::Waiting => when_waiting(),
-            Staged::Planned(changes) => Part::Planned(changes),
-            Staged::Ended(outcome) => Part::Ended(outcome),
-            Staged::Left => Part::Left,
-        }
-    }
-
-    fn is_in_sync(&self) -> bool {
-        match self {
-            Part::Concluded(outcome) | Part::Ended(outcome) => outcome.is_in_sync(),
-            Part::Planned(_) => true,
-            Part::HeldBack(_) | Part::Left => false,
-        }
-    }
 }
 
 enum Event {
@@ -83,7 +48,7 @@ pub fn roll_out(
     rules: Rules,
     turn: Deadline,
     is_doubtful: impl Fn(&NodeName) -> bool,
-    stage: impl Fn(&mut Line<'_>) -> Staged + Sync,
+    stage: impl Fn(&mut Line<'_>) -> Result<(), Part> + Sync,
     own: impl FnOnce() -> Result<(), String>,
 ) -> Vec<(NodeName, Part)> {
     let names: Vec<_> = lines.iter().map(|line| line.name().clone()).collect();
@@ -122,22 +87,22 @@ pub fn roll_out(
 fn node_part(
     index: usize,
     line: &mut Line<'_>,
-    stage: &(impl Fn(&mut Line<'_>) -> Staged + Sync),
+    stage: &(impl Fn(&mut Line<'_>) -> Result<(), Part> + Sync),
     events: &Sender<Event>,
     wait: &Receiver<Word>,
 ) -> Part {
-    let staged = stage(line);
-    Part::of(staged, || {
-        _ = events.send(Event::Staged(index, line.waiting().to_vec()));
-        match wait.recv() {
-            Ok(Word::Commit(patience)) => Part::Concluded(line.commit(patience)),
-            Ok(Word::Abort(why)) => {
-                line.forget();
-                Part::HeldBack(why)
-            }
-            Err(_) => Part::Ended(line.abort("the rollout ended")),
+    if let Err(part) = stage(line) {
+        return part;
+    }
+    _ = events.send(Event::Staged(index, line.waiting().to_vec()));
+    match wait.recv() {
+        Ok(Word::Commit(patience)) => Part::Concluded(line.commit(patience)),
+        Ok(Word::Abort(why)) => {
+            line.forget();
+            Part::HeldBack(why)
         }
-    })
+        Err(_) => Part::Ended(line.abort("the rollout ended")),
+    }
 }
 
 /// Where a node is.

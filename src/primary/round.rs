@@ -8,10 +8,10 @@ use crate::model::names::{LineageName, NodeName};
 use crate::model::outcome::Outcome;
 use crate::primary::delivery::{Courier, Delivery};
 use crate::primary::fleet::{Member, Places};
-use crate::primary::line::{First, Line, Patience, Staged};
+use crate::primary::line::{Line, Part, Patience};
 use crate::primary::lineage::Lineage;
 use crate::primary::record;
-use crate::primary::rollout::{self, Part, Rules};
+use crate::primary::rollout::{self, Rules};
 use crate::primary::watcher::{Phase, Watcher};
 use crate::wire::frame::FRAME_AT_MOST;
 use crate::wire::message::TOGETHER_AT_MOST;
@@ -126,40 +126,33 @@ impl<'l> Round<'l> {
 
     /// Several bundles are large, so they are made, and sent, while a place is held. Nothing travels to a node that said it has
     /// just this, and what would travel alone is left.
-    fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>, places: &Places, turn: Deadline) -> Staged {
+    fn stage(&self, courier: &Courier<'_>, line: &mut Line<'_>, places: &Places, turn: Deadline) -> Result<(), Part> {
         let member = line.member();
-        let early = places.share(turn, |by| {
+        let sent = places.share(turn, |by| {
             line.open(by);
-            line.reaches(Phase::Staging);
-            // It went with the first flight.
-            if !line.waiting().is_empty() {
-                return None;
-            }
             let name = |lineage: &Lineage| courier.name_on(member, &lineage.name);
             let is_there = |lineage: &&Lineage| line.has(&name(lineage), lineage.version());
             let (there, lacking): (Vec<_>, Vec<_>) = self.wanted_by(courier, member).partition(is_there);
             line.pass_over(there.into_iter().map(name));
             match (lacking.as_slice(), line.fault()) {
-                ([], _) => return Some(Staged::Ended(Outcome::Unchanged)),
-                (_, Some(outcome)) => return Some(Staged::Ended(outcome.clone())),
-                ([_], None) if self.is_together() => return Some(Staged::Left),
+                ([], _) => return Err(Part::Ended(Outcome::Unchanged)),
+                (_, Some(outcome)) => return Err(Part::Ended(outcome.clone())),
+                ([_], None) if self.is_together() => return Err(Part::Left),
                 _ => {}
             }
             let offers = lacking.into_iter().map(|lineage| courier.offer(lineage, member)).collect();
-            line.send(&self.transaction, offers);
-            None
+            line.send(&self.transaction, offers, by);
+            Ok(())
         });
         line.until(turn);
-        let staged = early.unwrap_or_else(|| line.await_staging());
+        sent.and_then(|()| line.await_staging())?;
         let is_any_bad = line.ended().iter().any(|ended| !ended.outcome.is_in_sync());
-        match staged {
+        if is_any_bad && courier.config.deploy.require == Require::All {
             // One refused lineage keeps this node, and so everybody, from all of them; each goes alone.
-            Staged::Waiting if is_any_bad && courier.config.deploy.require == Require::All => {
-                line.forget();
-                Staged::Left
-            }
-            staged => staged,
+            line.forget();
+            return Err(Part::Left);
         }
+        Ok(())
     }
 
     /// Brings the own node's services to it; also whether that left it stuck.
@@ -171,10 +164,9 @@ impl<'l> Round<'l> {
         turn: Deadline,
     ) -> (Vec<Delivery>, bool) {
         // Nothing to compare: certbot's links are new already.
-        let first = First::Compare(Vec::new());
-        let mut line = Line::new(&courier.config.node.name, own, watcher, first, turn);
+        let mut line = Line::new(&courier.config.node.name, own, watcher, Vec::new(), turn);
         let staged = self.stage(courier, &mut line, &Places::new(1, 1), turn);
-        let part = Part::of(staged, || Part::Concluded(line.commit(Patience::Half)));
+        let part = staged.err().unwrap_or_else(|| Part::Concluded(line.commit(Patience::Half)));
         line.reaches(Phase::Done);
         (self.deliveries(courier, &mut line, &part), leaves_stuck(&part))
     }
@@ -211,11 +203,6 @@ impl<'l> Round<'l> {
 
     fn wanted_by(&self, courier: &Courier<'_>, member: &Member) -> impl Iterator<Item = &'l Lineage> {
         self.lineages.iter().copied().filter(|lineage| member.is_own() || courier.wants(member, &lineage.name))
-    }
-
-    /// A lineage that travels with the first flight.
-    pub fn first(&self, courier: &Courier<'_>, lineage: &Lineage, to: &Member) -> First {
-        First::Offer(self.transaction.clone(), Box::new(courier.offer(lineage, to)))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::wire::transaction_id::TransactionId;
 
 /// The most challenges in one message; Let's Encrypt allows 100 names in one certificate, other CAs more.
 pub const CHALLENGES_AT_MOST: usize = 1000;
-/// The most lineages compared in one message.
+/// The most lineages that one message asks about.
 pub const LINEAGES_AT_MOST: usize = 2000;
 
 /// The most lineages in one transaction.

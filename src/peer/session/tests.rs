@@ -171,6 +171,19 @@ fn several_lineages_are_one_transaction_and_each_is_told_to_whom_it_is() {
 }
 
 #[test]
+fn the_cause_that_several_have_in_common_is_not_for_whom_only_one_of_them_is() {
+    let home = tempfile::tempdir().unwrap();
+    let say = |only: &[&str]| conversation_in(home.path(), 20_000, only, &[recall(&["b"])]).0.remove(0).to_string();
+    say(&[]);
+    let failed = Outcome::RolledBack { step: Step::Switch, cause: "links of the-other".into() };
+    let ended = Ended::all(["the-other", "b"].map(|name| name.parse().unwrap()), &failed);
+    history::remember(&home.path().join("state"), &ID.to_owned().try_into().unwrap(), &ended).unwrap();
+    assert!(say(&[]).contains("links of the-other"));
+    let said = say(&["b"]);
+    assert!(said.contains("another lineage") && !said.contains("the-other"), "{said}");
+}
+
+#[test]
 fn what_is_staged_together_goes_together_when_no_word_comes() {
     let home = tempfile::tempdir().unwrap();
     let say = |requests: &[Value]| conversation_in(home.path(), 20_000, &[], requests).0;
@@ -178,9 +191,8 @@ fn what_is_staged_together_goes_together_when_no_word_comes() {
     assert_eq!(said[0]["apart"], json!([]));
     assert_eq!(said[1]["cause"], "another transaction is prepared in this conversation");
     let aborted = say(&[prepare(&["a", "b"]), about_it("abort")]).remove(1);
-    for lineage in aborted["lineages"].as_array().unwrap() {
-        assert_eq!(lineage["outcome"]["outcome"], "refused", "{aborted}");
-    }
+    let outcomes = aborted["lineages"].as_array().unwrap().iter().map(|ended| &ended["outcome"]["outcome"]);
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["refused", "refused"], "{aborted}");
     let left = |place: &str| std::fs::read_dir(home.path().join(place)).into_iter().flatten().count();
     assert_eq!(["letsencrypt/live", "letsencrypt/archive"].map(left), [0, 0]);
     assert!(!home.path().join("state/transaction.journal").exists());

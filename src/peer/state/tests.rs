@@ -81,11 +81,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn a_record_of_a_release_that_noted_less_is_read() {
-    let new = begun();
-    let mut old = serde_json::to_value(&new).unwrap();
-    assert!(old.as_object_mut().unwrap().remove("ahead").is_some());
-    assert_eq!(serde_json::from_value::<Record>(old).unwrap(), new);
-}

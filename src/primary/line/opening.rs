@@ -4,45 +4,38 @@ use crate::model::deadline::Deadline;
 use crate::model::names::LineageName;
 use crate::model::outcome::Outcome;
 use crate::primary::conversation::{Conversation, TalkError};
-use crate::primary::line::{First, Line, Talk};
+use crate::primary::line::{Line, Talk};
 use crate::wire::message::{LINEAGES_AT_MOST, Reply, Request};
 
 impl Line<'_> {
-    /// Opens it, unless that was tried before. What is said is waited for until `by`, and [`Line::until`] says what follows.
+    /// Opens it to hear what the node has, unless that was tried before, or nothing is to be asked: then what is sent first opens
+    /// it. What is said is waited for until `by`, and [`Line::until`] says what follows.
     pub fn open(&mut self, by: Deadline) {
-        let first = match &mut self.talk {
-            Talk::Unopened(first) => std::mem::replace(first, First::Compare(Vec::new())),
+        match &mut self.talk {
             Talk::Open(talk) => return talk.until(by),
-            Talk::Broken(_) => return,
-        };
-        let (compares, first) = match first {
-            First::Compare(lineages) => {
-                let some = |some: &[LineageName]| Request::Compare { lineages: some.to_vec() };
-                let requests = lineages.chunks(LINEAGES_AT_MOST).map(some).collect();
-                (lineages, requests)
-            }
-            First::Offer(transaction, offer) => (Vec::new(), vec![self.preparing(transaction, vec![*offer])]),
-        };
-        let flight = &first[..first.len().min(1)];
-        let opened = Conversation::open_for_a_turn(self.own, self.member, flight, by, self.deadline);
-        match opened {
-            Ok(talk) => self.talk = Talk::Open(talk),
-            Err(error) => _ = self.breaks(error.outcome()),
+            Talk::Unopened if !self.asks.is_empty() => {}
+            Talk::Unopened | Talk::Broken(_) => return,
         }
-        if compares.is_empty() {
-            return;
-        }
-        match self.compare(&first) {
-            Ok(()) => self.compares = compares,
-            Err(outcome) => self.talk = Talk::Broken(outcome),
+        let some = |some: &[LineageName]| Request::Compare { lineages: some.to_vec() };
+        let requests: Vec<_> = self.asks.chunks(LINEAGES_AT_MOST).map(some).collect();
+        if let Err(outcome) = self.compare(&requests, by) {
+            self.breaks(outcome);
         }
     }
 
-    /// Hears what the node has. The first of what is asked went with the first flight.
-    fn compare(&mut self, asked: &[Request]) -> Result<(), Outcome> {
-        for (index, request) in asked.iter().enumerate() {
-            if index > 0 {
-                self.talk()?.send(request).map_err(|error| error.outcome())?;
+    /// Connects, with a request in the first flight.
+    pub(super) fn connect(&mut self, first: &Request, by: Deadline) -> Result<(), Outcome> {
+        let first = std::slice::from_ref(first);
+        let opened = Conversation::open_for_a_turn(self.own, self.member, first, by, self.deadline);
+        self.talk = Talk::Open(opened.map_err(|error| error.outcome())?);
+        Ok(())
+    }
+
+    fn compare(&mut self, requests: &[Request], by: Deadline) -> Result<(), Outcome> {
+        for (index, request) in requests.iter().enumerate() {
+            match index {
+                0 => self.connect(request, by)?,
+                _ => self.talk()?.send(request).map_err(|error| error.outcome())?,
             }
             let Reply::Compared { lineages } = self.receive()? else { return Err(TalkError::Unexpected.outcome()) };
             self.installed.extend(lineages.into_iter().map(|entry| (entry.lineage, entry.presence)));
@@ -53,9 +46,9 @@ impl Line<'_> {
     /// Has a line that broke after its node had answered opened anew when it is next used, some times in a run. What the node
     /// did in the meantime is compared then.
     pub fn mend(&mut self) {
-        if let (Talk::Broken(_), false, 1..) = (&self.talk, self.compares.is_empty(), self.mends) {
+        if let (Talk::Broken(_), false, 1..) = (&self.talk, self.installed.is_empty(), self.mends) {
             self.mends -= 1;
-            self.talk = Talk::Unopened(First::Compare(std::mem::take(&mut self.compares)));
+            self.talk = Talk::Unopened;
             self.installed.clear();
         }
     }
@@ -111,7 +104,7 @@ mod tests {
         let config = Config::parse(&text, Path::new("config.toml")).unwrap();
         let fleet = Fleet::of(&config, Path::new("config.toml")).unwrap();
         let deadline = Deadline::after(Duration::from_secs(60));
-        let mut line = Line::new(&config.node.name, &fleet.peers[0], &Nobody, First::Compare(names.clone()), deadline);
+        let mut line = Line::new(&config.node.name, &fleet.peers[0], &Nobody, names.clone(), deadline);
         line.open(deadline);
         assert!(names.iter().all(|name| line.has(name, version)));
     }

@@ -4,7 +4,6 @@ usage: liar.py MODE
 """
 
 import json
-import os
 import struct
 import sys
 import time
@@ -119,4 +118,3 @@ node = "web3" if mode == "others" else "/etc/passwd" if mode == "paths" else "we
 say("hello", version="9" * 1000, node=node, clock=2**62)
 while True:
     answer(hear())
-os._exit(0)

@@ -14,20 +14,17 @@ fn where_it_goes() {
     let peers = usize::try_from(list("CERTCAST_PROFILE_PEERS")[0]).unwrap();
     let fleet = Fleet::raise(peers, 0);
     let primary = fleet.lab.primary();
-    let recording = |hook: &str| primary.hooks().auth_one(hook, "n0.site.test", 1).lines();
-    let deploy = |under: &str| format!("sh /root/next; RENEWED_LINEAGE={TREE}/live/{NAME} {under} certcast deploy");
+    let recording = primary.hooks().auth_one("UNDER certcast auth", "n0.site.test", 1).lines();
+    let deploy = format!("sh /root/next; RENEWED_LINEAGE={TREE}/live/{NAME} UNDER certcast deploy");
     let run = |line: &str| primary.command(["sh", "-ec", line]).deadline(DEADLINE).run().ok().stdout();
     let mut report = String::new();
     for (what, line) in [
-        (
-            "a call that records",
-            &(|under: &str| recording(&format!("{under} certcast auth"))) as &dyn Fn(&str) -> String,
-        ),
-        ("resync, nothing to do", &|under| format!("{under} certcast resync")),
+        ("a call that records", recording.as_str()),
+        ("resync, nothing to do", "UNDER certcast resync"),
         ("deploy", &deploy),
     ] {
-        run(&line("strace -f -c -o /root/calls"));
-        run(&line("valgrind --quiet --tool=callgrind --callgrind-out-file=/root/instructions"));
+        run(&line.replace("UNDER", "strace -f -c -o /root/calls"));
+        run(&line.replace("UNDER", "valgrind --quiet --tool=callgrind --callgrind-out-file=/root/instructions"));
         let calls = primary.text("/root/calls");
         let instructions = run("callgrind_annotate --inclusive=yes /root/instructions");
         for (tool, table) in [("strace", calls), ("callgrind", instructions)] {
