@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use certcast::peer::state::State;
 use properties::PROPERTIES;
 
 fn names_in(directory: &str) -> BTreeSet<String> {
@@ -29,6 +30,22 @@ fn every_property_has_its_fuzz_target_and_its_seeds() {
         let text = fs::read_to_string(format!("fuzz/fuzz_targets/{name}.rs")).unwrap();
         assert!(text.contains(&format!("certcast_fuzz::{name}(data)")), "{name}: {text}");
         assert!(names_in(&format!("fuzz/seeds/{name}")).len() >= 3, "{name} has few seeds");
+    }
+}
+
+/// Else a record that has another field would leave them without anything to look at.
+#[test]
+fn the_journals_seeds_are_journals_of_every_state() {
+    for (name, state) in [
+        ("begun", State::Staging),
+        ("switching", State::Switching),
+        ("confirmed", State::Confirmed),
+        ("undoing", State::Undoing),
+        ("undone", State::Undone),
+        ("stuck", State::Stuck),
+    ] {
+        let seed = fs::read(Path::new("fuzz/seeds/journal").join(name)).unwrap();
+        assert_eq!(properties::state_of(&seed), Some(state), "{name}");
     }
 }
 

@@ -27,7 +27,7 @@ needed_for() {
     browser) echo chromium:chromium ;;
     benches)
         echo pgrep:procps hyperfine:hyperfine gnuplot:gnuplot-nox time:time rsync:rsync /usr/bin/ansible-playbook:ansible-core
-        echo valgrind:valgrind
+        echo perf:linux-perf
         ;;
     esac
 }

@@ -22,7 +22,7 @@ pub use escape::escape;
 pub use hook::hook;
 pub use known_hosts::known_hosts;
 pub use names::names;
-pub use records::{journal, records};
+pub use records::{journal, records, state_of};
 pub use redirect::redirect;
 pub use session::session;
 pub use wire::{banner, frame, reply, request};

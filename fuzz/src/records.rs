@@ -89,6 +89,13 @@ fn next_records() -> [Record; 5] {
     ]
 }
 
+/// The state of a journal, if it is one.
+pub fn state_of(data: &[u8]) -> Option<State> {
+    let home = scratch();
+    fs::write(home.path().join("transaction.journal"), with_checksums(data)).expect("written");
+    Journal::open(home.path()).ok().flatten().map(|journal| journal.state())
+}
+
 fn with_checksums(data: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     for line in data.split_inclusive(|byte| *byte == b'\n') {

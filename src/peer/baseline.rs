@@ -108,7 +108,11 @@ pub fn look(
     // A service may show the new one already: an attempt that was just undone leaves workers that still do, or it has files
     // of its own, and somebody was quicker.
     let leafs: Vec<_> = last.into_iter().chain([bundle.leaf()]).collect();
-    let served = service::served(node.services(), bundle.names(), &leafs, deadline);
+    // What is not looked at now is not missed after the switch.
+    let served = service::served(node.services(), bundle.names(), &leafs, deadline).map_err(|place| {
+        let Expectation { address, name } = place;
+        Halt(Outcome::Pending { cause: format!("no time was left to look at what {address} shows for {name}") })
+    })?;
     if node.is_own() {
         let all_new = served.iter().all(|(_, leaf)| *leaf == bundle.leaf());
         let holds = |path: &PathBuf| Joined::open(path).is_ok_and(|joined| joined.holds(bundle.files()));

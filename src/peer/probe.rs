@@ -1,8 +1,9 @@
 //! What is served here now: fresh TLS handshakes, comparing the leaf.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ const AGAIN: Duration = Duration::from_millis(20);
 const PART: u32 = 16;
 /// A node with very many addresses is probed on these many of them.
 const ADDRESSES_AT_MOST: usize = 32;
+/// So many handshakes in vain at a place that takes connections and has never said anything tell enough of it.
+const SILENT_AT_MOST: u32 = 4;
 /// A certificate may have thousands of names; these many show what is served for it.
 const NAMES_AT_MOST: usize = 100;
 
@@ -82,20 +85,45 @@ pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> 
         .flat_map(|address| names.iter().map(move |name| Expectation { address, name: name.clone() }))
         .collect();
     let client = Client::new();
-    // A worker on its way out, or a busy machine, may fail one handshake. What is not seen here is not expected
-    // afterwards, so a regression at that place would go unnoticed: it is asked again.
+    let silent = Silent::default();
     let handshake = |pair: &Expectation| match client.handshake(pair, deadline) {
         // It was cut short.
         Shown::NoCertificate(_) | Shown::NoListener if deadline.has_passed() => Shown::NotAsked,
         shown => shown,
     };
-    in_parallel(&pairs, PARALLEL, |pair| match handshake(pair) {
-        Shown::NoCertificate(_) | Shown::NoListener => {
-            thread::sleep(PAUSE.min(deadline.left()));
-            (pair.clone(), handshake(pair))
+    in_parallel(&pairs, PARALLEL, |pair| {
+        if silent.is(pair.address) {
+            return (pair.clone(), Shown::NoCertificate("it takes connections and says nothing".into()));
         }
-        shown => (pair.clone(), shown),
+        let begun = Instant::now();
+        let mut shown = handshake(pair);
+        let has_answered = begun.elapsed() < HANDSHAKE;
+        silent.note(pair.address, has_answered);
+        // A worker on its way out, or a busy machine, may fail one handshake. What is not seen here is not expected
+        // afterwards, so a regression at that place would go unnoticed: it is asked again.
+        if has_answered && matches!(shown, Shown::NoCertificate(_) | Shown::NoListener) {
+            thread::sleep(PAUSE.min(deadline.left()));
+            shown = handshake(pair);
+        }
+        (pair.clone(), shown)
     })
+}
+
+/// The places that have said nothing yet, with how often that took all of a handshake's time. One that has says so by none.
+#[derive(Default)]
+struct Silent(Mutex<BTreeMap<SocketAddr, Option<u32>>>);
+
+impl Silent {
+    fn is(&self, place: SocketAddr) -> bool {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(places.get(&place), Some(Some(SILENT_AT_MOST..)))
+    }
+
+    fn note(&self, place: SocketAddr, has_answered: bool) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = places.entry(place).or_insert(Some(0));
+        *times = times.filter(|_| !has_answered).map(|times| times + 1);
+    }
 }
 
 /// Those places that take connections, and those that there was no time to ask.

@@ -70,25 +70,26 @@ fn is_passing(error: &io::Error) -> bool {
     errno.is_some_and(|errno| [EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ETXTBSY].contains(&errno))
 }
 
-/// Where any of these leafs is served now for these names.
+/// Where any of these leafs is served now for these names; else a place that there was no time to ask.
 pub fn served(
     services: &[Service],
     names: &[Identifier],
     leafs: &[Digest],
     deadline: Deadline,
-) -> Vec<(Expectation, Digest)> {
+) -> Result<Vec<(Expectation, Digest)>, Expectation> {
     let mut found = Vec::new();
     for service in services {
         for (place, shown) in probe::look(&probe::places(service), names, deadline) {
             match shown {
                 Shown::Leaf(leaf) if leafs.contains(&leaf) => found.push((place, leaf)),
-                _ => {}
+                Shown::NotAsked => return Err(place),
+                Shown::Leaf(_) | Shown::NoCertificate(_) | Shown::NoListener => {}
             }
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found.dedup();
-    found
+    Ok(found)
 }
 
 /// Which services are told.

@@ -40,7 +40,7 @@ pub struct Transaction<'n> {
 
 /// From the lock to staged and pre-flighted bundles. Of what is apart nothing has changed.
 ///
-/// A lineage that may not be installed, or is already, or that took too long to be looked at among several, is apart. What
+/// A lineage that may not be installed, or is already, or that could not be looked at in time, is apart. What
 /// fails after that, a disk or a service, fails for all, and all are apart.
 pub fn prepare<'n>(
     node: &'n Node,
@@ -59,18 +59,13 @@ pub fn prepare<'n>(
     let looks = if offers.len() > 1 { deadline.at_most(deadline.left() / 2) } else { deadline };
     for (offer, rest) in offers.iter().zip((1..=u32::try_from(offers.len()).unwrap_or(u32::MAX)).rev()) {
         let slice = looks.at_most(looks.left() / rest);
-        let outcome = match admit(node, offer, grant, slice) {
-            // What was not looked at would not be looked at after the switch either.
-            Ok(_) if slice.has_passed() => {
-                Outcome::Pending { cause: "looking at what is served for it took too long".into() }
+        match admit(node, offer, grant, slice) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(Halt(outcome)) => {
+                let outcome = hearing::of_own(grant, outcome);
+                apart.push(Ended { lineage: offer.lineage.clone(), outcome });
             }
-            Ok(candidate) => {
-                candidates.push(candidate);
-                continue;
-            }
-            Err(Halt(outcome)) => hearing::of_own(grant, outcome),
-        };
-        apart.push(Ended { lineage: offer.lineage.clone(), outcome });
+        }
     }
     if candidates.is_empty() {
         return Prepared { waiting: None, apart };

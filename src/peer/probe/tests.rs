@@ -120,6 +120,24 @@ fn very_many_names_are_not_all_asked_for() {
 }
 
 #[test]
+fn a_place_that_takes_connections_and_says_nothing_is_not_asked_for_every_name() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = mute.local_addr().unwrap();
+    let (taken, connections) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        while let Ok((stream, _)) = mute.accept() {
+            taken.send(stream).unwrap();
+        }
+    });
+    let names: Vec<Identifier> = (0..100).map(|n| format!("n{n}.example").parse().unwrap()).collect();
+    let shown = look(&[address], &names, seconds(60));
+    assert!(shown.len() == names.len() && shown.iter().all(|(_, shown)| matches!(shown, Shown::NoCertificate(_))));
+    // Whether anybody listens, those at the same time, and those that had begun when it was known.
+    let count = connections.try_iter().count();
+    assert!((2..=1 + 2 * PARALLEL).contains(&count), "{count}");
+}
+
+#[test]
 fn what_fails_once_is_looked_at_again() {
     let key = key();
     let certificate = certificate(&key);
@@ -147,6 +165,17 @@ fn what_there_was_no_time_for_is_said_and_costs_none() {
     assert_eq!(look(&[place.address], names, Deadline::after(Duration::ZERO)), not_asked);
     // It listens and says nothing: the look is cut short.
     assert_eq!(look(&[place.address], names, Deadline::after(Duration::from_millis(100))), not_asked);
+}
+
+#[test]
+fn where_something_may_be_served_is_not_known_as_long_as_a_place_was_not_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = expected(&listener);
+    let services = services(&deaf(&place, "[\"true\"]"));
+    let served = |deadline| service::served(&services, std::slice::from_ref(&place.name), &[], deadline);
+    assert_eq!(served(Deadline::after(Duration::ZERO)), Err(place.clone()));
+    drop(listener);
+    assert_eq!(served(seconds(20)), Ok(Vec::new()));
 }
 
 #[test]

@@ -17,14 +17,16 @@ impl Line<'_> {
         let is_dry_run = offers.iter().any(|offer| offer.wishes.dry_run);
         self.underway = Some(Underway { transaction: transaction.clone(), lineages, is_dry_run });
         let request = Request::Prepare { transaction, budget_ms: budget_ms(self.turn), offers };
-        let sent = match &mut self.talk {
-            Talk::Unopened => self.connect(&request, by),
-            Talk::Open(talk) => talk.send(&request).map_err(|error| error.outcome()),
-            Talk::Broken(outcome) => Err(outcome.clone()),
+        let sent = if matches!(self.talk, Talk::Unopened) {
+            let connected = self.connect(&request, by);
+            self.reaches(Phase::Staging);
+            connected
+        } else {
+            self.reaches(Phase::Staging);
+            self.talk().and_then(|talk| talk.send(&request).map_err(|error| error.outcome()))
         };
-        match sent {
-            Ok(()) => self.reaches(Phase::Staging),
-            Err(outcome) => _ = self.breaks(outcome),
+        if let Err(outcome) = sent {
+            self.breaks(outcome);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where the time goes, by callgrind and strace. Run by `./benches/profile`.
+//! Where the time goes, by perf and strace. Run by `./benches/profile`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,6 +7,8 @@ use super::{DEADLINE, Fleet, NAME, TREE, list, results_path};
 
 /// Lines of each tool's table that are worth a look.
 const LINES: usize = 30;
+/// One run of some milliseconds is too short for samples.
+const RUNS: u32 = 30;
 
 #[test]
 #[ignore = "takes its time and wants the machine for itself: ./benches/profile"]
@@ -14,21 +16,21 @@ fn where_it_goes() {
     let peers = usize::try_from(list("CERTCAST_PROFILE_PEERS")[0]).unwrap();
     let fleet = Fleet::raise(peers, 0);
     let primary = fleet.lab.primary();
-    let recording = primary.hooks().auth_one("UNDER certcast auth", "n0.site.test", 1).lines();
-    let deploy = format!("sh /root/next; RENEWED_LINEAGE={TREE}/live/{NAME} UNDER certcast deploy");
-    let run = |line: &str| primary.command(["sh", "-ec", line]).deadline(DEADLINE).run().ok().stdout();
+    let run = |words: &str| primary.command(["sh", "-ec", words]).deadline(DEADLINE).run().ok().stdout();
+    let recording = primary.hooks().auth_one("certcast auth", "n0.site.test", 1).lines();
+    let deploy = format!("sh /root/next; RENEWED_LINEAGE={TREE}/live/{NAME} certcast deploy");
     let mut report = String::new();
-    for (what, line) in [
-        ("a call that records", recording.as_str()),
-        ("resync, nothing to do", "UNDER certcast resync"),
-        ("deploy", &deploy),
-    ] {
-        run(&line.replace("UNDER", "strace -f -c -o /root/calls"));
-        run(&line.replace("UNDER", "valgrind --quiet --tool=callgrind --callgrind-out-file=/root/instructions"));
-        let calls = primary.text("/root/calls");
-        let instructions = run("callgrind_annotate --inclusive=yes /root/instructions");
-        for (tool, table) in [("strace", calls), ("callgrind", instructions)] {
-            let table: Vec<_> = table.lines().filter(|line| !line.is_empty()).take(LINES).collect();
+    for (what, line) in
+        [("calls that record", recording.as_str()), ("resync, nothing to do", "certcast resync"), ("deploy", &deploy)]
+    {
+        primary.write("/root/line", line);
+        primary.write("/root/lines", format!("for run in $(seq {RUNS}); do sh -e /root/line; done\n"));
+        let calls = run("strace -f -c -o /root/calls sh -e /root/line >/dev/null; cat /root/calls");
+        let samples = run("perf record -q -F 9999 -o /root/samples sh -e /root/lines >/dev/null; \
+             perf report --stdio -i /root/samples --comm certcast --sort symbol,dso");
+        for (tool, table) in [("strace", calls), ("perf", samples)] {
+            let is_row = |line: &&str| !line.is_empty() && !line.starts_with('#');
+            let table: Vec<_> = table.lines().filter(is_row).take(LINES).collect();
             assert!(table.len() > 5, "{what}: {table:?}");
             _ = writeln!(report, "== {what}, {peers} peers: {tool}\n{}\n", table.join("\n"));
         }
