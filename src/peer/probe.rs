@@ -32,8 +32,9 @@ const AGAIN: Duration = Duration::from_millis(20);
 const PART: u32 = 16;
 /// A node with very many addresses is probed on these many of them.
 const ADDRESSES_AT_MOST: usize = 32;
-/// So many handshakes in vain at a place that takes connections and has never said anything tell enough of it.
-const SILENT_AT_MOST: u32 = 4;
+/// So many handshakes in vain at a place that takes connections and has never said anything tell enough of it: two for each that
+/// is under way at the same time, as a busy one gets two.
+const SILENT_AT_MOST: usize = 2 * PARALLEL;
 /// A certificate may have thousands of names; these many show what is served for it.
 const NAMES_AT_MOST: usize = 100;
 
@@ -80,38 +81,54 @@ pub fn places(service: &Service) -> Vec<SocketAddr> {
 /// What is shown at each place for each name. A place without a listener is asked only once, and is not among them.
 pub fn look(places: &[SocketAddr], names: &[Identifier], deadline: Deadline) -> Vec<(Expectation, Shown)> {
     let names = &names[..names.len().min(NAMES_AT_MOST)];
-    let pairs: Vec<_> = listening(places, deadline)
+    let mut open: Vec<_> = listening(places, deadline)
         .into_iter()
         .flat_map(|address| names.iter().map(move |name| Expectation { address, name: name.clone() }))
         .collect();
     let client = Client::new();
     let silent = Silent::default();
-    let handshake = |pair: &Expectation| match client.handshake(pair, deadline) {
-        // It was cut short.
-        Shown::NoCertificate(_) | Shown::NoListener if deadline.has_passed() => Shown::NotAsked,
-        shown => shown,
-    };
-    in_parallel(&pairs, PARALLEL, |pair| {
-        if silent.is(pair.address) {
-            return (pair.clone(), Shown::NoCertificate("it takes connections and says nothing".into()));
-        }
+    let handshake = |pair: &Expectation| {
         let begun = Instant::now();
-        let mut shown = handshake(pair);
-        let has_answered = begun.elapsed() < HANDSHAKE;
-        silent.note(pair.address, has_answered);
+        let shown = client.handshake(pair, deadline);
+        silent.note(pair.address, matches!(shown, Shown::Leaf(_)) || begun.elapsed() < HANDSHAKE);
+        match shown {
+            // It was cut short.
+            Shown::NoCertificate(_) | Shown::NoListener if deadline.has_passed() => Shown::NotAsked,
+            shown => shown,
+        }
+    };
+    let ask = |pair: &Expectation| match handshake(pair) {
         // A worker on its way out, or a busy machine, may fail one handshake. What is not seen here is not expected
         // afterwards, so a regression at that place would go unnoticed: it is asked again.
-        if has_answered && matches!(shown, Shown::NoCertificate(_) | Shown::NoListener) {
+        Shown::NoCertificate(_) | Shown::NoListener if !silent.is(pair.address) => {
             thread::sleep(PAUSE.min(deadline.left()));
-            shown = handshake(pair);
+            handshake(pair)
         }
-        (pair.clone(), shown)
-    })
+        shown => shown,
+    };
+    let mut seen = Vec::new();
+    loop {
+        let looked = in_parallel(&open, PARALLEL, |pair| (!silent.is(pair.address)).then(|| ask(pair)));
+        let mut left = Vec::new();
+        for (pair, shown) in open.into_iter().zip(looked) {
+            match shown {
+                Some(shown) => seen.push((pair, shown)),
+                None => left.push(pair),
+            }
+        }
+        open = left;
+        // What was passed over is asked after all where somebody has spoken since.
+        if open.iter().all(|pair| silent.is(pair.address)) {
+            break;
+        }
+    }
+    seen.extend(open.into_iter().map(|pair| (pair, Shown::NoCertificate("silent".into()))));
+    seen
 }
 
 /// The places that have said nothing yet, with how often that took all of a handshake's time. One that has says so by none.
 #[derive(Default)]
-struct Silent(Mutex<BTreeMap<SocketAddr, Option<u32>>>);
+struct Silent(Mutex<BTreeMap<SocketAddr, Option<usize>>>);
 
 impl Silent {
     fn is(&self, place: SocketAddr) -> bool {

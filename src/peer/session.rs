@@ -217,8 +217,7 @@ impl<'n> Session<'n> {
                 apart.extend(prepared.apart);
             }
         }
-        let is_news = |ended: &&Ended| !is_dry_run && ended.outcome != Outcome::Unchanged;
-        for Ended { lineage, outcome } in apart.iter().filter(is_news) {
+        for Ended { lineage, outcome } in apart.iter().filter(|ended| ended.outcome != Outcome::Unchanged) {
             tracing::warn!(%lineage, %outcome, "not prepared");
         }
         Reply::Prepared { transaction: id.clone(), apart }

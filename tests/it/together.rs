@@ -217,8 +217,8 @@ fn where_looking_takes_long_several_are_left_to_be_looked_at_one_by_one() {
     let _mute = peer.spawn(["/usr/bin/python3", "-c", mute]);
     peer.await_listener(8443);
     peer.set("service.0.probe", vec!["443", "8443"]);
-    // Each look takes two seconds there: more than its share among three, and less than the time of each alone.
-    lab.primary().set("deploy.budget", "6s");
+    // Each look takes four seconds there: more than its share among three, and less than the time of each alone.
+    lab.primary().set("deploy.budget", "8s");
     let new = issue(&lab, 2);
     let reloads = peer.nginx_reloads();
     lab.resync(&[]).exits(0);

@@ -132,9 +132,23 @@ fn a_place_that_takes_connections_and_says_nothing_is_not_asked_for_every_name()
     let names: Vec<Identifier> = (0..100).map(|n| format!("n{n}.example").parse().unwrap()).collect();
     let shown = look(&[address], &names, seconds(60));
     assert!(shown.len() == names.len() && shown.iter().all(|(_, shown)| matches!(shown, Shown::NoCertificate(_))));
-    // Whether anybody listens, those at the same time, and those that had begun when it was known.
+    // Whether anybody listens, two for each at the same time, and those that had begun when it was known.
     let count = connections.try_iter().count();
-    assert!((2..=1 + 2 * PARALLEL).contains(&count), "{count}");
+    assert!((2 * PARALLEL..=1 + 3 * PARALLEL).contains(&count), "{count}");
+}
+
+#[test]
+fn a_place_is_silent_after_so_many_handshakes_and_not_once_it_has_spoken() {
+    let silent = Silent::default();
+    let place = "192.0.2.1:443".parse().unwrap();
+    for _ in 0..SILENT_AT_MOST {
+        assert!(!silent.is(place));
+        silent.note(place, false);
+    }
+    assert!(silent.is(place) && !silent.is("192.0.2.2:443".parse().unwrap()));
+    silent.note(place, true);
+    (0..2 * SILENT_AT_MOST).for_each(|_| silent.note(place, false));
+    assert!(!silent.is(place), "whoever spoke once is asked for each name");
 }
 
 #[test]
