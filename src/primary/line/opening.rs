@@ -23,20 +23,20 @@ impl Line<'_> {
         }
     }
 
-    /// Connects, with a request in the first flight.
-    pub(super) fn connect(&mut self, first: &Request, by: Deadline) -> Result<(), Outcome> {
-        let first = std::slice::from_ref(first);
+    /// Sends a request. The first one opens the line, and travels with the hello.
+    pub(super) fn say(&mut self, request: &Request, by: Deadline) -> Result<(), Outcome> {
+        if !matches!(self.talk, Talk::Unopened) {
+            return self.talk()?.send(request).map_err(|error| error.outcome());
+        }
+        let first = std::slice::from_ref(request);
         let opened = Conversation::open_for_a_turn(self.own, self.member, first, by, self.deadline);
         self.talk = Talk::Open(opened.map_err(|error| error.outcome())?);
         Ok(())
     }
 
     fn compare(&mut self, requests: &[Request], by: Deadline) -> Result<(), Outcome> {
-        for (index, request) in requests.iter().enumerate() {
-            match index {
-                0 => self.connect(request, by)?,
-                _ => self.talk()?.send(request).map_err(|error| error.outcome())?,
-            }
+        for request in requests {
+            self.say(request, by)?;
             let Reply::Compared { lineages } = self.receive()? else { return Err(TalkError::Unexpected.outcome()) };
             self.installed.extend(lineages.into_iter().map(|entry| (entry.lineage, entry.presence)));
         }

@@ -17,16 +17,15 @@ impl Line<'_> {
         let is_dry_run = offers.iter().any(|offer| offer.wishes.dry_run);
         self.underway = Some(Underway { transaction: transaction.clone(), lineages, is_dry_run });
         let request = Request::Prepare { transaction, budget_ms: budget_ms(self.turn), offers };
-        let sent = if matches!(self.talk, Talk::Unopened) {
-            let connected = self.connect(&request, by);
+        let is_first = matches!(self.talk, Talk::Unopened);
+        if !is_first {
             self.reaches(Phase::Staging);
-            connected
-        } else {
-            self.reaches(Phase::Staging);
-            self.talk().and_then(|talk| talk.send(&request).map_err(|error| error.outcome()))
-        };
-        if let Err(outcome) = sent {
+        }
+        if let Err(outcome) = self.say(&request, by) {
             self.breaks(outcome);
+        }
+        if is_first {
+            self.reaches(Phase::Staging);
         }
     }
 
